@@ -1,0 +1,8 @@
+"""Harnesses, one file each. `registry` names them."""
+
+from __future__ import annotations
+
+from core.registry import Registry
+
+registry = Registry("harness", "touchstone.adapters", {"native": "adapters.native:Native"})
+"""Names to subclasses of `adapters.base.Adapter`."""

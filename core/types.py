@@ -1,0 +1,429 @@
+"""Every noun of Touchstone on one page.
+
+A *task* on disk is loaded as a `Problem` of a `Suite`. A model answers its prompt with a `Completion`; from that comes
+a `Solution`, which with the tests makes a `Candidate`; the sandbox runs it and gives an `Execution`; judging that gives
+a `Verdict`; all of it together is one `Sample`. A run is a `RunSpec` and its samples; a `Score` is an aggregate over
+them.
+
+Times are in seconds, sizes in bytes, shares are fractions of 1 unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+PromptStyle = Literal["completion", "instruct"]
+"""How a problem is put: the prompt verbatim, to be continued; or a chat turn that asks for the whole solution."""
+
+Judging = Literal["data", "one-process"]
+"""Who compares: the host alone, on values sent back ("data"), or test code beside the solution too ("one-process")."""
+
+
+class Status(StrEnum):
+    """What became of a sample."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    """A test said no."""
+    CRASHED = "crashed"
+    """An exception or a signal."""
+    COMPILE_ERROR = "compile_error"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    OUTPUT_LIMIT = "output_limit"
+    EXITED_EARLY = "exited_early"
+    """The program ended before the tests did."""
+    NO_SOLUTION = "no_solution"
+    """Nothing could be extracted: the answer was empty."""
+    REFUSED = "refused"
+    """The provider or the model declined: in n, not passed."""
+    GENERATION_ERROR = "generation_error"
+    """No completion could be had: outside n."""
+    SANDBOX_ERROR = "sandbox_error"
+    """Our fault: outside n, retried on resume, counted beside the score."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether the sample counts in n."""
+        return self not in (Status.GENERATION_ERROR, Status.SANDBOX_ERROR)
+
+
+# ── problems ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one candidate may use. Each field's docstring says what happens at the limit."""
+
+    cpu_s: float = 3.0
+    """CPU time of each case: `timed_out`."""
+    wall_margin_s: float = 2.0
+    """Wall time of each case beyond `cpu_s`, the backstop for what sleeps: `timed_out`."""
+    memory_bytes: int = 1 << 30
+    """Address space of each process, and memory of the container: `out_of_memory`."""
+    output_bytes: int = 4 << 20
+    """Standard output and error together: `output_limit`."""
+    reply_bytes: int = 16 << 20
+    """Values sent back to be compared: `output_limit`."""
+    processes: int = 64
+    """Processes and threads: creating one more fails in the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test case as data. `call` runs in the sandbox; what it should give is known to the host alone."""
+
+    call: str
+    """The input: a Python expression that calls the solution."""
+    output: Any = None
+    """The expected value, of builtin types. Without meaning where `raises` is set."""
+    raises: str | None = None
+    """The expected exception: the name of its class or of one of its bases."""
+    setup: str = ""
+    """Statements run before `call`, in a namespace of the case's own over the solution's."""
+    cpu_s: float | None = None
+    """CPU seconds, where the case has a limit of its own."""
+    weight: float = 1.0
+    rel_tol: float = 0.0
+    abs_tol: float = 0.0
+    """Numbers match when |a - b| <= max(rel_tol * |expected|, abs_tol); 0 and 0 mean equal."""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """A turn's tests: cases as data, which the host compares, then tests that are code. Never both empty."""
+
+    cases: tuple[Case, ...] = ()
+    source: str = ""
+    """Test code, executed after the solution and the cases, in the solution's namespace."""
+    calls: tuple[str, ...] = ()
+    """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A solution that must fail, and why a model would write it."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One exchange of a problem: what is asked, and how the answer is judged."""
+
+    prompt: str
+    """As the task has it, never stripped: code to continue, or a request in words, as the suite's styles say."""
+    tests: Tests
+    reference: str
+    """The reference solution: what continues `prompt` where that is code, else the whole solution."""
+    wrong: tuple[Wrong, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A task, loaded: harness-neutral and complete."""
+
+    task_id: str
+    """Unique in its suite."""
+    turns: tuple[Turn, ...]
+    entry_point: str
+    """The name that the solution must define."""
+    language: str = "python"
+    tier: str | None = None
+    category: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A named, versioned set of problems with its prompting convention."""
+
+    harness: str
+    name: str
+    version: str
+    data_hash: str
+    """SHA-256 of what the problems are made of, in hexadecimal: a run resumes only where it is equal."""
+    problems: tuple[Problem, ...]
+    styles: tuple[PromptStyle, ...]
+    """The styles that it can be put in."""
+    stops: tuple[str, ...] = ()
+    """Where a continuation ends. They belong to the completion style alone."""
+
+
+# ── asking a model ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+"""The exact string to continue, or the exact messages of a chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to sample. None leaves the choice to the server."""
+
+    temperature: float | None = 0.0
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    """The run's seed; a request for sample i carries seed + i."""
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the control models answer a turn with, in the form its prompt asks for. Sent to no server."""
+
+    reference: str
+    wrong: tuple[str, ...]
+    """Never empty: where a task states no wrong solution, a body that returns None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion asked for."""
+
+    suite: str
+    task_id: str
+    index: int
+    """The sample's index, from 0."""
+    turn: int
+    """The turn's index, from 0."""
+    prompt: Prompt
+    params: SamplingParams
+    answers: Answers
+
+
+FinishReason = Literal["stop", "length", "refusal", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model answered: `text` is raw and never edited."""
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    """`refusal`: the provider's filter or the model declined. `length`: cut by the token limit."""
+    thinking: str | None = None
+    """Reasoning that the server kept apart from the answer."""
+    model_served: str | None = None
+    """The model that the server says it answered with."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    ttft_s: float | None = None
+    """From sending the request to the first token."""
+    total_s: float | None = None
+    tries: int = 1
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters as sent, after what the provider dropped or forced."""
+
+
+# ── running it ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Self-contained code, and how it was found in the completion."""
+
+    code: str
+    method: Literal["verbatim", "fence", "region", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the sandbox runs."""
+
+    solution: Solution
+    entry_point: str
+    tests: Tests
+    limits: Limits = Limits()
+    language: str = "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception, as plain text."""
+
+    kinds: tuple[str, ...]
+    """The names of its class and bases, the most derived first, `object` left out."""
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseExecution:
+    """What one case or call did."""
+
+    value: Any = None
+    """What the call gave, rebuilt of builtin types; an `Opaque` where it was something else."""
+    raised: Raised | None = None
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_memory_bytes: int = 0
+    """The highest resident memory of the process so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Stands for a value that is not plain data: equal to no expected value."""
+
+    kind: str
+
+
+Stage = Literal["compile", "load", "tests", "done"]
+"""How far a candidate came: compiling, executing its top level, in its tests, or through all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What happened to a candidate in the sandbox: facts, no judgement."""
+
+    stage: Stage
+    raised: Raised | None = None
+    """What ended the stage `compile` or `load`."""
+    cases: tuple[CaseExecution, ...] = ()
+    """What ended of the tests' cases, then of their calls, in order; the rest was not reached."""
+    exit_code: int | None = None
+    signal: int | None = None
+    stopped_by: Literal["cpu", "wall", "memory", "output"] | None = None
+    stdout: str = ""
+    stderr: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_memory_bytes: int = 0
+    judging: Judging = "data"
+    fault: str | None = None
+    """The sandbox's own failure: the candidate has not been judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseVerdict:
+    """The judgement of one case or call."""
+
+    passed: bool
+    weight: float = 1.0
+    detail: str = ""
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of an execution."""
+
+    status: Status
+    detail: str = ""
+    """One line for a person: what went wrong."""
+    cases: tuple[CaseVerdict, ...] = ()
+    judging: Judging | None = None
+
+
+# ── keeping it ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKey:
+    """What names a sample within its run."""
+
+    suite: str
+    task_id: str
+    index: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One judged record: the unit that is stored and counted."""
+
+    key: SampleKey
+    verdict: Verdict
+    prompt: Prompt
+    completion: Completion | None
+    """None where it could not be had (`generation_error`)."""
+    solution: Solution | None = None
+    stdout: str = ""
+    stderr: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_memory_bytes: int = 0
+    tries: int = 1
+    """Requests made for the completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRef:
+    """A suite by name."""
+
+    harness: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything that decides the figures of a run. What only decides its speed or its place is not here."""
+
+    model: str
+    """PROVIDER/NAME."""
+    suites: tuple[SuiteRef, ...]
+    n_samples: int = 1
+    k: tuple[int, ...] = (1,)
+    params: SamplingParams = SamplingParams()
+    limit: int | None = None
+    """The first so many problems of each suite."""
+    prompt_style: PromptStyle | None = None
+    """None: the first of the provider's styles that the suite has."""
+    timeout_s: float | None = None
+    """CPU seconds of each case, in place of the tasks' own limits."""
+    memory_bytes: int | None = None
+    sandbox: str = "docker"
+    generations: str | None = None
+    """A file of completions to judge in place of asking a model."""
+    datasets: tuple[tuple[str, str], ...] = ()
+    """(name, path) pairs: a harness's data set from a local file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure, with what is needed to trust it."""
+
+    value: float | None
+    """None where it is undefined."""
+    stderr: float | None
+    """Clustered by problem."""
+    ci95: tuple[float, float] | None
+    n: int
+    """Problems that it is the average of."""
+    undefined: int = 0
+    """Problems with fewer graded samples than k."""
+    bounds: tuple[float, float] | None = None
+    """The value if every ungraded sample had failed, and if every one had passed; None where all are graded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One suite's aggregate over the samples of a run."""
+
+    harness: str
+    suite: str
+    suite_version: str
+    prompt_style: PromptStyle
+    model: str
+    n_problems: int
+    n_samples: int
+    metrics: Mapping[str, Metric]
+    ledger: Mapping[Status, int]
+    usage: Mapping[str, int | float | None]
+    timing: Mapping[str, float | None]

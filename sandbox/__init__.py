@@ -1,0 +1,8 @@
+"""Where generated code runs. `registry` names the backends."""
+
+from __future__ import annotations
+
+from core.registry import Registry
+
+registry = Registry("sandbox", "touchstone.sandboxes", {"docker": "sandbox.docker:DockerSandbox"})
+"""Names to subclasses of `sandbox.base.Sandbox`."""

@@ -1,0 +1,258 @@
+"""Workers that are containers of a Docker engine: warm, locked down, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import SandboxUnavailable
+from sandbox import agent, engine, image
+from sandbox.pool import Pool, Worker, WorkerDied
+
+MEMORY_BYTES = 2 << 30
+"""What a container may use in all; a candidate's own limit is lower, and bounds each of its processes."""
+TMP_BYTES = 128 << 20
+LABEL = "touchstone.owner"
+"""On each container: which process it belongs to, as PID:START, START in clock ticks since the host's boot."""
+START_S = 60.0
+"""How long a container may take to be ready."""
+BOOTSTRAP = """
+import json, os, sys, types
+def read(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part: os._exit(0)
+        data += part
+    return data
+for name, source in json.loads(read(int.from_bytes(read(4), "big"))):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = []
+    exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+sys.modules["sandbox.agent.serve"].main()
+"""
+
+
+class DockerSandbox(Pool):
+    """The default backend.
+
+    size: containers, each with one candidate at a time.
+    memory_bytes: the memory of each container.
+    runtime: the engine's runtime to use, where not its default.
+    say: told when something takes its time, such as building the image.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        memory_bytes: int | None = None,
+        runtime: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(size)
+        self.memory_bytes = max(MEMORY_BYTES, 2 * (memory_bytes or 0))
+        self.runtime, self.say = runtime, say
+        self._client: Any = None
+        self._image = ""
+        self._python = ""
+
+    async def start(self) -> None:
+        """Find the engine and the image, remove what dead runs left, and start a container."""
+        self._client = await asyncio.to_thread(engine.connect)
+        self._image = await asyncio.to_thread(image.ensure, self._client, self.say)
+        await asyncio.to_thread(sweep, self._client)
+        try:
+            await super().start()
+        except WorkerDied as error:
+            await self.aclose()
+            raise SandboxUnavailable(f"the container engine starts no container: {error}") from error
+
+    async def worker(self) -> Worker:
+        """One more container, its agent ready."""
+        from docker.errors import DockerException
+
+        container: Container | None = None
+        try:
+            container = Container(await asyncio.to_thread(self._create), self._client)
+            await container.connect()
+            ready = await asyncio.wait_for(container.ready(), START_S)
+        except (DockerException, OSError, TimeoutError, WorkerDied) as error:
+            if container is not None:
+                await container.aclose()
+            raise WorkerDied(str(error) or f"no answer within {START_S:.0f} s") from error
+        except BaseException:
+            if container is not None:
+                await asyncio.shield(container.aclose())
+            raise
+        self._python = ready["python"]
+        return container
+
+    async def aclose(self) -> None:
+        """End every container and the connection to the engine."""
+        await super().aclose()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def describe(self) -> Mapping[str, Any]:
+        """The image's digest and packages decide verdicts, and so does its Python."""
+        return {
+            "backend": "docker",
+            "runtime": self.runtime,
+            "image": image.tag(),
+            "image_digest": self._image,
+            "packages": image.packages(),
+            "python": self._python,
+            "workers": self.size,
+            "container_memory_bytes": self.memory_bytes,
+        }
+
+    def _create(self) -> str:
+        """Create a container, not yet started; its id."""
+        api = self._client.api
+        writable = f"rw,nosuid,nodev,size={TMP_BYTES},nr_inodes=20000,mode=1777"
+        host = api.create_host_config(
+            auto_remove=True,
+            network_mode="none",
+            ipc_mode="private",
+            read_only=True,
+            cap_drop=["ALL"],
+            cap_add=["SETUID", "SETGID", "KILL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=self.memory_bytes,
+            memswap_limit=self.memory_bytes,
+            pids_limit=256,
+            shm_size=64 << 20,
+            tmpfs={"/tmp": writable},
+            ulimits=[{"Name": "nofile", "Soft": 1024, "Hard": 1024}],
+            log_config={"Type": "none", "Config": {}},
+            runtime=self.runtime,
+        )
+        created = api.create_container(
+            self._image,
+            ["/usr/bin/python3", "-S", "-s", "-P", "-c", BOOTSTRAP],
+            detach=False,
+            stdin_open=True,
+            environment={
+                "PYTHONHASHSEED": "0",
+                "PYTHONUTF8": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": "/usr/lib/python3/dist-packages",
+                "OPENBLAS_NUM_THREADS": "1",
+                "HOME": "/tmp",
+                "TMPDIR": "/tmp",
+                "LANG": "C.UTF-8",
+            },
+            labels={LABEL: _owner(os.getpid())},
+            hostname="sandbox",
+            working_dir="/tmp",
+            host_config=host,
+        )
+        return str(created["Id"])
+
+
+class Container(Worker):
+    """One container and the line to its agent."""
+
+    def __init__(self, name: str, client: Any) -> None:
+        self.name, self.api = name, client.api
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+
+    async def connect(self) -> None:
+        """Attach to its streams, start it, and send the agent."""
+        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        attached = await asyncio.to_thread(self.api.attach_socket, self.name, streams)
+        sock = attached._sock  # the engine's client gives no other way to it
+        sock.setblocking(False)
+        self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=1 << 20)
+        await asyncio.to_thread(self.api.start, self.name)
+        await self._send(json.dumps(_agent()).encode())
+
+    async def ready(self) -> dict[str, Any]:
+        """The agent's first frame."""
+        header, _ = await self._receive()
+        return header
+
+    async def run(self, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """One job to the agent, one report back."""
+        await self._send(json.dumps(job).encode())
+        return await self._receive()
+
+    async def aclose(self) -> None:
+        """Kill it; the engine removes it."""
+        from docker.errors import DockerException
+
+        if self._writer is not None:
+            self._writer.close()
+        with contextlib.suppress(DockerException, OSError):
+            await asyncio.to_thread(self.api.remove_container, self.name, force=True)
+
+    async def _send(self, body: bytes) -> None:
+        assert self._writer is not None
+        try:
+            self._writer.write(struct.pack(">I", len(body)) + body)
+            await self._writer.drain()
+        except OSError as error:
+            raise WorkerDied(f"the container is gone: {error}") from error
+
+    async def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        (size,) = struct.unpack(">I", await self._read(4))
+        header: dict[str, Any] = json.loads(await self._read(size))
+        return header, [await self._read(count) for count in header["blobs"]]
+
+    async def _read(self, size: int) -> bytes:
+        """Bytes of the agent's output, out of the engine's frames: a type (1 or 2), three zeros, a length, the data.
+
+        Source of the format: Docker Engine API, "Attach to a container", stream format.
+        """
+        assert self._reader is not None
+        try:
+            while len(self._stdout) < size:
+                kind, length = struct.unpack(">BxxxI", await self._reader.readexactly(8))
+                target = self._stdout if kind == 1 else self._stderr
+                target += await self._reader.readexactly(length)
+                del self._stderr[:-4096]
+        except (OSError, asyncio.IncompleteReadError) as error:
+            said = self._stderr.decode("utf-8", "replace").strip().splitlines()
+            raise WorkerDied(f"the container ended: {said[-1] if said else 'it said nothing'}") from error
+        data = bytes(self._stdout[:size])
+        del self._stdout[:size]
+        return data
+
+
+def sweep(client: Any) -> int:
+    """Remove the containers whose owners have died; how many there were."""
+    from docker.errors import DockerException
+
+    removed = 0
+    for entry in client.api.containers(all=True, filters={"label": LABEL}):
+        owner = entry["Labels"][LABEL]
+        if owner != _owner(int(owner.partition(":")[0])):
+            with contextlib.suppress(DockerException):
+                client.api.remove_container(entry["Id"], force=True)
+                removed += 1
+    return removed
+
+
+def _owner(pid: int) -> str:
+    """A process, told apart from a later one of the same number by its start time: proc(5), stat, field 22."""
+    try:
+        return f"{pid}:{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except OSError:
+        return f"{pid}:gone"
+
+
+def _agent() -> list[tuple[str, str]]:
+    """The agent's modules and their sources, in the order in which they need each other."""
+    folder = Path(agent.__file__).parent
+    sources = [(f"sandbox.agent.{part}", (folder / f"{part}.py").read_text()) for part in agent.PARTS]
+    return [("sandbox", ""), ("sandbox.agent", ""), *sources]

@@ -1,0 +1,109 @@
+"""The container engine: found, or, where that is allowed, the distribution's own installed and started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.errors import SandboxUnavailable
+
+WAYS_OUT = (
+    "start one (`sudo systemctl start docker`, or `sudo dockerd &`), point DOCKER_HOST at one, or as root on Debian or "
+    "Ubuntu let `touchstone sandbox build` install the distribution's"
+)
+START_S = 60.0
+"""How long a started engine may take to answer."""
+LOG = Path("/var/log/touchstone-dockerd.log")
+
+
+def connect(timeout_s: float = 60.0) -> Any:
+    """A `docker.DockerClient` of an engine that answers. Raises SandboxUnavailable with the ways out."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=int(timeout_s))
+        client.ping()
+    except (DockerException, OSError) as error:
+        where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        raise SandboxUnavailable(f"no container engine answers at {where} ({_reason(error)}): {WAYS_OUT}") from error
+    return client
+
+
+def ensure(say: Callable[[str], None]) -> Any:
+    """As `connect`, but as root on a Debian-like host the distribution's engine is installed and started first.
+
+    say: told of every step that changes the host.
+    """
+    try:
+        return connect()
+    except SandboxUnavailable:
+        if os.environ.get("DOCKER_HOST") or os.geteuid() != 0 or shutil.which("apt-get") is None:
+            raise
+    if shutil.which("dockerd") is None:
+        install("docker.io", say=say)
+        if _answers_within(5.0):  # the package's own script may have started it
+            return connect()
+    _start(say)
+    return connect()
+
+
+def install(*packages: str, say: Callable[[str], None]) -> None:
+    """Install packages of the distribution. Raises SandboxUnavailable where that cannot be done from here."""
+    line = f"apt-get install -y {' '.join(packages)}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise SandboxUnavailable(f"{packages[0]} is missing: as root, `{line}`")
+    say(f"installing {', '.join(packages)} ({line})")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode and command[1] == "install":  # an update may fail for one archive of many
+            raise SandboxUnavailable(
+                f"`{line}` failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+            )
+
+
+def _start(say: Callable[[str], None]) -> None:
+    if Path("/run/systemd/system").is_dir():
+        say("starting the container engine (systemctl start docker)")
+        subprocess.run(["systemctl", "start", "docker"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        if _answers_within(START_S):
+            return
+    for extra in ([], ["--iptables=false", "--ip6tables=false", "--bridge=none"]):  # no candidate needs a network
+        say(f"starting the container engine ({' '.join(['dockerd', *extra])}, log in {LOG})")
+        with LOG.open("ab") as log:
+            process = subprocess.Popen(
+                ["dockerd", *extra], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            )
+        if _answers_within(START_S, process):
+            return
+        process.terminate()
+        process.wait()
+    raise SandboxUnavailable(f"the container engine does not start: see {LOG}")
+
+
+def _answers_within(seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether an engine answers in time. process: the engine; when that ends, nothing will answer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and (process is None or process.poll() is None):
+        try:
+            connect(5.0)
+        except SandboxUnavailable:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, in few words."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,114 @@
+"""A pool of workers behind one interface: whoever isolates, this gives out the jobs, retries and replaces."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import Any
+
+from core.types import Candidate, Execution
+from sandbox import wire
+from sandbox.base import Sandbox
+
+TRIES = 3
+"""How often a candidate is run before the sandbox's failure is called one."""
+JOBS_PER_WORKER = 5_000
+"""A worker is replaced after so many, whatever it looks like."""
+GRACE_S = 30.0
+"""What a worker may take beyond a candidate's own limits before it counts as dead."""
+WAITED = 0.1
+"""The share of its wall time that a candidate may have spent working or waiting for a core, and still be asleep."""
+
+
+class WorkerDied(Exception):
+    """A worker failed: not the candidate's fault until it happens again and again."""
+
+
+class Worker(ABC):
+    """One confined place in which an agent serves."""
+
+    jobs = 0
+
+    @abstractmethod
+    async def run(self, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """The agent's header and blobs for a job. Raises WorkerDied."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End it and leave nothing behind."""
+
+
+class Pool(Sandbox):
+    """`size` workers, started when first needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._free: asyncio.Queue[Worker | None] = asyncio.Queue()
+        for _ in range(size):
+            self._free.put_nowait(None)
+        self._workers: set[Worker] = set()
+        self._alone = asyncio.Lock()
+
+    @abstractmethod
+    async def worker(self) -> Worker:
+        """Start one. Raises WorkerDied."""
+
+    async def start(self) -> None:
+        """See that one worker starts: the rest will."""
+        first = await self.worker()
+        self._workers.add(first)
+        self._free.get_nowait()
+        self._free.put_nowait(first)
+
+    async def run(self, candidate: Candidate) -> Execution:
+        """Run one candidate; what its wall time stopped while it had work to do is run again alone."""
+        execution, held_up = await self._run(candidate)
+        if held_up and self.size > 1:
+            async with self._alone:
+                others = [await self._free.get() for _ in range(self.size - 1)]
+                try:
+                    execution, _ = await self._run(candidate)
+                finally:
+                    for other in others:
+                        self._free.put_nowait(other)
+        return execution
+
+    async def aclose(self) -> None:
+        """End every worker."""
+        workers, self._workers = self._workers, set()
+        await asyncio.gather(*(worker.aclose() for worker in workers))
+
+    async def _run(self, candidate: Candidate) -> tuple[Execution, bool]:
+        """The execution, and whether load rather than the candidate may have made it slow."""
+        fault = ""
+        for _ in range(TRIES):
+            job = wire.job(candidate)
+            worker = await self._free.get()
+            try:
+                if worker is None:
+                    worker = await self.worker()
+                    self._workers.add(worker)
+                header, blobs = await asyncio.wait_for(worker.run(job), wire.longest(candidate) + GRACE_S)
+                worker.jobs += 1
+                execution = wire.execution(candidate, job["nonce"], header, blobs)
+                if not header["clean"] or worker.jobs >= JOBS_PER_WORKER:
+                    await self._retire(worker)
+                    worker = None
+                busy = header["cpu_s"] + (header["delay_s"] or 0.0)
+                return execution, execution.stopped_by == "wall" and busy > WAITED * execution.wall_s
+            except (WorkerDied, TimeoutError) as error:
+                fault = str(error) or "the worker gave no answer"
+                await self._retire(worker)
+                worker = None
+            except BaseException:  # cancelled: what the worker is doing is unknown
+                retired, worker = worker, None
+                await asyncio.shield(self._retire(retired))
+                raise
+            finally:
+                self._free.put_nowait(worker)
+        return Execution(stage="load", judging=wire.judging(candidate), fault=fault), False
+
+    async def _retire(self, worker: Worker | None) -> None:
+        if worker is not None:
+            self._workers.discard(worker)
+            await worker.aclose()

@@ -1,0 +1,177 @@
+"""The host's side of the agent's protocol: candidates to jobs, replies to executions.
+
+What a candidate sends is hostile: it is bounded by the agent, parsed as JSON, and rebuilt of builtin types; whatever
+does not fit the protocol ends the parsing, and what came before it counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from core.types import Candidate, CaseExecution, Execution, Judging, Opaque, Raised, Stage
+
+FILE_BYTES = 64 << 20
+"""The largest file that a candidate may write; the file systems hold no more either."""
+
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+def job(candidate: Candidate) -> dict[str, Any]:
+    """What the agent is told of a candidate: no expected value is in it."""
+    limits, tests = candidate.limits, candidate.tests
+    return {
+        "nonce": secrets.token_hex(16),
+        "solution": candidate.solution.code,
+        "cases": [
+            {"setup": c.setup, "call": c.call, "cpu_s": limits.cpu_s if c.cpu_s is None else c.cpu_s}
+            for c in tests.cases
+        ],
+        "source": tests.source,
+        "calls": list(tests.calls),
+        "limits": {
+            "cpu_s": limits.cpu_s,
+            "wall_margin_s": limits.wall_margin_s,
+            "total_cpu_s": math.ceil(longest(candidate)) + 1,
+            "memory_bytes": limits.memory_bytes,
+            "output_bytes": limits.output_bytes,
+            "reply_bytes": limits.reply_bytes,
+            "file_bytes": FILE_BYTES,
+            "processes": limits.processes,
+        },
+    }
+
+
+def longest(candidate: Candidate) -> float:
+    """The wall time in seconds after which a candidate has been stopped, whatever it does."""
+    limits, tests = candidate.limits, candidate.tests
+    cases = [limits.cpu_s if case.cpu_s is None else case.cpu_s for case in tests.cases]
+    cases += [limits.cpu_s] * len(tests.calls)
+    return sum(cases) + limits.wall_margin_s * len(cases)
+
+
+def judging(candidate: Candidate) -> Judging:
+    """Who compares."""
+    return "one-process" if candidate.tests.calls else "data"
+
+
+def execution(candidate: Candidate, nonce: str, header: Mapping[str, Any], blobs: list[bytes]) -> Execution:
+    """What happened, from the agent's header and the blobs after it: reply, standard output, standard error."""
+    stage: Stage = "load"
+    raised: Raised | None = None
+    cases: list[CaseExecution] = []
+    expected = len(candidate.tests.cases) + len(candidate.tests.calls)
+    try:
+        for frame in _frames(blobs[0], nonce):
+            named = frame.get("stage")
+            if named in ("compile", "load") and stage == "load":
+                raised = _raised(frame["raised"])
+                stage = named
+                break
+            if named == "tests" and stage == "load":
+                stage = "tests"
+            elif named == "done" and stage == "tests" and len(cases) == expected:
+                stage = "done"
+                break
+            elif named is None and stage == "tests" and len(cases) < expected:
+                cases.append(_case(frame))
+            else:
+                break
+    except _MALFORMED:
+        pass
+    return Execution(
+        stage=stage,
+        raised=raised,
+        cases=tuple(cases),
+        exit_code=header["exit_code"],
+        signal=header["signal"],
+        stopped_by=header["stopped_by"],
+        stdout=blobs[1].decode("utf-8", "replace"),
+        stderr=blobs[2].decode("utf-8", "replace"),
+        cpu_s=header["cpu_s"],
+        wall_s=header["wall_s"],
+        peak_memory_bytes=header["peak_memory_bytes"],
+        judging=judging(candidate),
+    )
+
+
+def decode(value: Any) -> Any:
+    """What `sandbox.agent.values.encode` made of a value, rebuilt.
+
+    Raises one of `_MALFORMED` where it is not of its making.
+    """
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if isinstance(value, dict):
+        ((tag, content),) = value.items()
+        return _DECODERS[tag](content)
+    return value
+
+
+def _distinct(keys: Iterable[Any]) -> list[Any]:
+    """Decoded keys for a hash table, refused where more hash alike than chance allows: that would take for ever."""
+    decoded = [decode(key) for key in keys]
+    counts: dict[int, int] = {}
+    for key in decoded:
+        number = hash(key)
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] > 100:
+            raise ValueError("keys made to collide")
+    return decoded
+
+
+def _dict(pairs: list[list[Any]]) -> dict[Any, Any]:
+    keys = _distinct(key for key, _ in pairs)
+    return dict(zip(keys, (decode(value) for _, value in pairs), strict=True))
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "i": lambda text: int(text, 16),
+    "f": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
+    "t": lambda items: tuple(decode(item) for item in items),
+    "d": _dict,
+    "s": lambda items: set(_distinct(items)),
+    "z": lambda items: frozenset(_distinct(items)),
+    "b": bytes.fromhex,
+    "a": bytearray.fromhex,
+    "c": lambda parts: complex(decode(parts[0]), decode(parts[1])),
+    "o": lambda name: Opaque(str(name)),
+}
+
+
+def _frames(reply: bytes, nonce: str) -> Iterator[dict[str, Any]]:
+    """The frames that are whole, well formed and the harness's own, up to the first that is not."""
+    position = 0
+    while position + 4 <= len(reply):
+        (size,) = struct.unpack_from(">I", reply, position)
+        body = reply[position + 4 : position + 4 + size]
+        position += 4 + size
+        try:
+            frame = json.loads(body, parse_constant=_refuse)
+            if len(body) < size or not secrets.compare_digest(frame["nonce"], nonce):
+                return
+        except _MALFORMED:
+            return
+        yield frame
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _case(frame: Mapping[str, Any]) -> CaseExecution:
+    return CaseExecution(
+        value=decode(frame["value"]) if "value" in frame else None,
+        raised=_raised(frame["raised"]) if "raised" in frame else None,
+        cpu_s=float(frame["cpu_s"]),
+        wall_s=float(frame["wall_s"]),
+        peak_memory_bytes=int(frame["peak"]),
+    )
+
+
+def _raised(record: Mapping[str, Any]) -> Raised:
+    return Raised(tuple(str(kind) for kind in record["kinds"]), str(record["message"]), str(record["traceback"]))
