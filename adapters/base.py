@@ -53,7 +53,7 @@ class Adapter(ABC):
     ) -> Candidate | None:
         """What the sandbox runs for an answer; None where nothing can be extracted: the answer is empty.
 
-        stops: where a continuation ends, the earliest match first; always empty for chat answers.
+        stops: where the answer ends, whichever comes first: servers take only some of them, so all are applied here.
         """
 
     @abstractmethod

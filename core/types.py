@@ -391,6 +391,8 @@ class RunSpec:
     sandbox: str = "docker"
     generations: str | None = None
     """A file of completions to judge in place of asking a model."""
+    generations_sha256: str | None = None
+    """What that file holds."""
     datasets: tuple[tuple[str, str], ...] = ()
     """(name, path) pairs: a harness's data set from a local file."""
 

@@ -1,0 +1,1 @@
+"""What runs produce: the schema, the figures, the store, the report."""

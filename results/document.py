@@ -1,0 +1,33 @@
+"""The `--json` document, `touchstone.run/1`. Its schema is `results/schemas/run.schema.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.types import Score
+from results.records import RunRecord, to_record
+
+SCHEMA = "touchstone.run/1"
+
+
+def document(run: RunRecord, scores: Sequence[Score]) -> dict[str, Any]:
+    """A run's results as JSON values. Values of metrics are fractions of 1, and null where they are undefined.
+
+    `n_samples` less the sum of the ledger is the number of samples that are still missing. `timing.wall_s` is the whole
+    run's, over all its sessions.
+    """
+    return {
+        "schema": SCHEMA,
+        "run_id": run.run_id,
+        "group_id": run.group_id,
+        "status": run.status,
+        "results": [_result(run, score) for score in scores],
+        "manifest": to_record(run.manifest),
+    }
+
+
+def _result(run: RunRecord, score: Score) -> dict[str, Any]:
+    record: dict[str, Any] = to_record(score)
+    record["timing"] = {"wall_s": run.wall_s, **record["timing"]}
+    return record

@@ -1,0 +1,90 @@
+"""A run from a YAML file: sections of values that stand for the options of `run`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadData, UnknownName, UsageError
+
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "models": {"names": "models", "generations": "generations"},
+    "suites": {"tasks": "tasks", "harnesses": "harnesses", "datasets": "datasets", "limit": "limit"},
+    "sampling": {
+        "n_samples": "n_samples",
+        "temperature": "temperature",
+        "top_p": "top_p",
+        "max_tokens": "max_tokens",
+        "seed": "seed",
+        "stop": "stop",
+        "prompt_style": "prompt_style",
+        "concurrency": "concurrency",
+    },
+    "execution": {
+        "sandbox": "sandbox",
+        "runtime": "runtime",
+        "timeout": "timeout_s",
+        "memory": "memory_bytes",
+        "workers": "workers",
+    },
+    "scoring": {"k": "k"},
+    "output": {"db": "db", "report": "report", "dump_samples": "dump_samples", "json": "as_json"},
+}
+"""Section → key → the parameter of `runners.unified.run` that it stands for."""
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def load(path: str) -> dict[str, Any]:
+    """The file's values by parameter. `${NAME}` stands for an environment variable.
+
+    Raises BadData (unreadable, not YAML, not of this form), UnknownName (a section or key that is not known).
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadData(path, f"cannot be read ({error.strerror}): name another --config") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = None if mark is None else mark.line + 1
+        raise BadData(path, f"is not YAML: {getattr(error, 'problem', None) or error}", line=line) from error
+    values: dict[str, Any] = {}
+    for section, content in _mapping(path, document).items():
+        if section not in SECTIONS:
+            raise UnknownName(f"section of {path}", str(section), SECTIONS)
+        for key, value in _mapping(path, content, section).items():
+            if key not in SECTIONS[section]:
+                raise UnknownName(f"key in section '{section}' of {path}", str(key), SECTIONS[section])
+            if value is not None:
+                values[SECTIONS[section][key]] = _value(path, value)
+    return values
+
+
+def _mapping(path: str, value: Any, field: str | None = None) -> Mapping[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadData(path, "should be a mapping of keys to values", field=field)
+    return value
+
+
+def _value(path: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda match: _variable(path, match[1]), value)
+    if isinstance(value, list):
+        return [_value(path, item) for item in value]
+    if isinstance(value, dict):
+        return [(str(name), str(_value(path, item))) for name, item in value.items()]
+    return value
+
+
+def _variable(path: str, name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise UsageError(f"{path} uses ${{{name}}}, which is not set: set it in the environment")
+    return value

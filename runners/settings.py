@@ -1,0 +1,209 @@
+"""From the words of a command line to a `RunSpec`: names are resolved, values checked, defaults filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import adapters
+import models
+from adapters.base import Adapter
+from core.errors import RunMismatch, UnknownName, UsageError
+from core.types import PromptStyle, RunSpec, SamplingParams, SuiteRef
+
+DATA = Path("results/data")
+"""What runs produce goes here, below the current folder, unless options say otherwise."""
+DEFAULT_DB = DATA / "touchstone.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `run`, as given: None or empty where one was not."""
+
+    harnesses: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    models: Sequence[str] = ()
+    generations: str | None = None
+    datasets: Sequence[tuple[str, str]] = ()
+    n_samples: int | None = None
+    k: tuple[int, ...] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    limit: int | None = None
+    prompt_style: PromptStyle | None = None
+    timeout_s: float | None = None
+    memory_bytes: int | None = None
+    sandbox: str | None = None
+    runtime: str | None = None
+    concurrency: int = 16
+    workers: int | None = None
+    db: str = ""
+    resume: str | None = None
+    report: str | None = None
+    dump_samples: str | None = None
+    as_json: bool = False
+    command: Sequence[str] = field(default_factory=tuple)
+    """The command line, in words."""
+
+
+def database(url: str | None) -> str:
+    """Where runs are kept: the option, else TOUCHSTONE_DB, else `results/data/touchstone.db`."""
+    return url or os.environ.get("TOUCHSTONE_DB") or str(DEFAULT_DB)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def specs(options: Options) -> list[RunSpec]:
+    """One for each model, in their order. Raises UsageError."""
+    generations, digest = options.generations, None
+    names = list(options.models)
+    if generations is not None:
+        if len(names) > 1:
+            raise UsageError("--generations holds one model's answers: name one --model, or none")
+        if options.n_samples is not None:
+            raise UsageError("--generations has its own number of samples: leave --n-samples out")
+        digest = _digest(generations)
+        names = names or [f"recorded/{Path(generations).name.split('.')[0]}"]
+    if not names:
+        raise UsageError("no model is named: add --model PROVIDER/NAME (control/reference tries the set-up out)")
+    for name in names:
+        provider, _ = models.split(name)
+        if generations is None and provider not in models.registry.names():
+            raise UnknownName("provider", provider, models.registry.names(), f"asked for by --model {name}")
+    if len(set(names)) < len(names):
+        raise UsageError("--model names one model twice: each is run once")
+    spec = RunSpec(
+        model="",
+        suites=tuple(resolve(options.harnesses, options.tasks)),
+        n_samples=options.n_samples or 1,
+        k=options.k or (1,),
+        params=SamplingParams(
+            temperature=_temperature(options),
+            top_p=options.top_p,
+            max_tokens=options.max_tokens,
+            seed=options.seed,
+            stop=tuple(options.stop),
+        ),
+        limit=options.limit,
+        prompt_style=options.prompt_style,
+        timeout_s=options.timeout_s,
+        memory_bytes=options.memory_bytes,
+        sandbox=options.sandbox or "docker",
+        generations=generations,
+        generations_sha256=digest,
+        datasets=tuple(options.datasets),
+    )
+    if generations is not None and len(spec.suites) > 1:
+        raise UsageError("--generations holds answers to one suite: name one --task")
+    if generations is None and max(spec.k) > spec.n_samples:
+        raise UsageError(
+            f"pass@{max(spec.k)} needs {max(spec.k)} samples of each problem: add --n-samples {max(spec.k)}"
+        )
+    return [replace(spec, model=name) for name in names]
+
+
+def resolve(harnesses: Sequence[str], tasks: Sequence[str]) -> list[SuiteRef]:
+    """The suites that names, aliases and patterns stand for, each once, in the order given.
+
+    Without a harness a name finds its own, `native` first; without a task a harness runs its default.
+    """
+    known = adapters.registry.names()
+    chosen = list(harnesses) or sorted(known, key=lambda name: (name != "native", name))
+    made: dict[str, Adapter] = {name: adapters.registry.get(name)() for name in chosen}
+    found: dict[SuiteRef, None] = {}
+    if not tasks:
+        for name in chosen if harnesses else ["native"]:
+            for task in made[name].default:
+                found.update(dict.fromkeys(_expand(made[name], task)))
+    for task in tasks:
+        matches: list[SuiteRef] = []
+        for adapter in made.values():
+            matches += _expand(adapter, task)
+            if matches and not harnesses:
+                break
+        if not matches:
+            names = {name for adapter in made.values() for name in (*adapter.names(), *adapter.aliases())}
+            raise UnknownName("task", task, names, "`touchstone tasks list` shows them all")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def differences(options: Options, stored: RunSpec) -> list[str]:
+    """What options given with --resume ask for otherwise than the run did, in words."""
+    given: dict[str, tuple[Any, Any]] = {}
+    if options.models:
+        given["--model"] = (tuple(options.models), (stored.model,))
+    if options.tasks or options.harnesses:
+        given["--task"] = (_names(resolve(options.harnesses, options.tasks)), _names(stored.suites))
+    if options.generations is not None:
+        given["--generations"] = (_digest(options.generations), stored.generations_sha256)
+    if options.datasets:
+        given["--dataset"] = (tuple(options.datasets), stored.datasets)
+    params = stored.params
+    given |= {
+        name: (value, was)
+        for name, value, was in (
+            ("--n-samples", options.n_samples, stored.n_samples),
+            ("--k", options.k, stored.k),
+            ("--temperature", options.temperature, params.temperature),
+            ("--top-p", options.top_p, params.top_p),
+            ("--max-tokens", options.max_tokens, params.max_tokens),
+            ("--seed", options.seed, params.seed),
+            ("--stop", tuple(options.stop) or None, params.stop),
+            ("--limit", options.limit, stored.limit),
+            ("--prompt-style", options.prompt_style, stored.prompt_style),
+            ("--timeout", options.timeout_s, stored.timeout_s),
+            ("--memory", options.memory_bytes, stored.memory_bytes),
+            ("--sandbox", options.sandbox, stored.sandbox),
+        )
+        if value is not None
+    }
+    return [f"{name} is {_say(now)} here, {_say(was)} in the run" for name, (now, was) in given.items() if now != was]
+
+
+def refuse_if_different(run_id: str, found: Sequence[str]) -> None:
+    """Raises RunMismatch that names the differences, where there are some."""
+    if found:
+        raise RunMismatch(
+            f"run {run_id} cannot be resumed: {'; '.join(found)}; give what it had, or leave --resume out for a new run"
+        )
+
+
+def _expand(adapter: Adapter, task: str) -> Iterable[SuiteRef]:
+    aliases: Mapping[str, tuple[str, ...]] = adapter.aliases()
+    if task in aliases:
+        return [SuiteRef(adapter.name, name) for name in aliases[task]]
+    if adapter.claims(task):
+        return [SuiteRef(adapter.name, task)]
+    return [SuiteRef(adapter.name, name) for name in adapter.names() if fnmatchcase(name, task)]
+
+
+def _temperature(options: Options) -> float | None:
+    """0 unless asked for; unknown for answers that exist already."""
+    if options.temperature is None and options.generations is None:
+        return 0.0
+    return options.temperature
+
+
+def _digest(path: str) -> str:
+    from models.recorded import Generations
+
+    return Generations.load(path).sha256
+
+
+def _names(suites: Iterable[SuiteRef]) -> tuple[str, ...]:
+    return tuple(sorted(f"{suite.harness}/{suite.name}" for suite in suites))
+
+
+def _say(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else "not set" if value is None else str(value)

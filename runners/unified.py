@@ -1,0 +1,116 @@
+"""`touchstone run`, and `python -m runners.unified`: evaluate models on suites of any harness."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from runners.launch import launch
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers from 1, separated by commas."""
+
+    name = "N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers, ascending, each once."""
+        words = value if isinstance(value, list | tuple) else str(value).split(",")
+        numbers = {int(word) for word in map(str, words) if word.strip().isdecimal()}
+        if len(numbers) < len(words) or 0 in numbers:
+            self.fail(f"'{value}' is not one or more whole numbers from 1, such as 1,10,100", param, ctx)
+        return tuple(sorted(numbers))
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, with or without k, m or g for powers of 1024."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The bytes; 32 MiB is the least that Python runs in."""
+        match = re.fullmatch(r"(\d+)([kmg]?)(i?b)?", str(value).strip().lower())
+        size = int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2]] if match else 0
+        if size < 32 << 20:
+            self.fail(f"'{value}' is not a size of 32m or more, such as 512m or 2g", param, ctx)
+        return size
+
+
+class Dataset(click.ParamType[tuple[str, str]]):
+    """NAME=PATH."""
+
+    name = "NAME=PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The name and the path."""
+        name, equals, path = str(value).partition("=") if not isinstance(value, tuple) else (value[0], "=", value[1])
+        if not (name and equals and path):
+            self.fail(f"'{value}' is not NAME=PATH", param, ctx)
+        return name, path
+
+
+def _config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take the file's values as defaults: options on the command line come before them."""
+    if path is not None:
+        from runners.config import load
+
+        ctx.default_map = {**load(path), **(ctx.default_map or {})}
+
+
+POSITIVE = click.IntRange(min=1)
+PATH = click.Path(path_type=str)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--harness", "harnesses", multiple=True, metavar="NAME", help="Harness; left out: the task's own.")
+@click.option("--task", "-t", "tasks", multiple=True, metavar="NAME", help="Suite, pattern, or file:PATH. Repeatable.")
+@click.option("--model", "-m", "models", multiple=True, metavar="PROVIDER/NAME", help="Model to evaluate. Repeatable.")
+@click.option("--generations", type=PATH, metavar="FILE", help="Judge these completions; no model is called.")
+@click.option("--dataset", "datasets", multiple=True, type=Dataset(), help="A suite's data from a file. Repeatable.")
+@click.option("--n-samples", "-n", type=POSITIVE, help="Samples of each problem.  [default: 1]")
+@click.option("--k", type=Numbers(), help="The k of pass@k, as in 1,10,100.  [default: 1]")
+@click.option("--temperature", type=click.FloatRange(min=0), help="Sampling temperature.  [default: 0]")
+@click.option("--top-p", type=click.FloatRange(min=0, max=1, min_open=True), help="Nucleus sampling.")
+@click.option("--max-tokens", type=POSITIVE, help="Limit of an answer's length.")
+@click.option("--seed", type=int, help="Sample i is asked for with seed + i.")
+@click.option("--stop", multiple=True, help="Stop sequence, in place of the suite's. Repeatable.")
+@click.option("--limit", type=POSITIVE, help="Only the first so many problems of each suite.")
+@click.option("--prompt-style", type=click.Choice(["completion", "instruct"]), help="Default: as the provider can.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="CPU seconds of each case.")
+@click.option("--memory", "memory_bytes", type=Size(), help="Memory of each candidate, such as 512m.")
+@click.option("--sandbox", metavar="NAME", help="Where generated code runs.  [default: docker]")
+@click.option("--runtime", metavar="NAME", help="The container engine's runtime, such as runsc.")
+@click.option("--concurrency", type=POSITIVE, default=16, show_default=True, help="Model requests in flight.")
+@click.option("--workers", type=POSITIVE, help="Sandbox workers.  [default: the cores]")
+@click.option("--config", type=PATH, metavar="FILE", is_eager=True, expose_value=False, callback=_config,
+              help="Options from a YAML file; those given here come first.")  # fmt: skip
+@click.option("--db", metavar="URL", help="Where runs are kept.  [default: results/data/touchstone.db]")
+@click.option("--resume", metavar="RUN_ID", help="Go on with a run that is not complete.")
+@click.option("--report", type=PATH, metavar="FILE", help="Where the report goes.  [default: reports/ beside the db]")
+@click.option("--dump-samples", type=PATH, metavar="FILE", help="Write a line of JSON for each sample.")
+@click.option("--json", "as_json", is_flag=True, help="Results as one JSON document a run.")
+def run(**given: Any) -> int:
+    """Evaluate models on coding suites: generate, run in the sandbox, score, report.
+
+    Results go to standard output, everything else to standard error. Ends with 0 when every sample is graded, 1 where
+    the environment fails, 2 for what you can mend, 3 when samples are left ungraded, 130 when interrupted.
+    """
+    from runners import settings
+    from runners.session import evaluate
+
+    if given["report"] is not None and len(given["models"]) > 1:
+        raise click.UsageError("--report names one file, and there is a report for each of the models: leave it out")
+    given["db"] = settings.database(given["db"])
+    return evaluate(settings.Options(**given, command=("touchstone", "run", *sys.argv[1:])))
+
+
+def main() -> None:
+    """`python -m runners.unified`."""
+    launch(run, "python -m runners.unified")
+
+
+if __name__ == "__main__":
+    main()
