@@ -1,8 +1,8 @@
 """From a chat answer to a solution. Pure: code is parsed here, never executed.
 
 Tried in this order: the fenced blocks that define the entry point; the regions of lines, outside any fence or inside a
-broken one, that do; the best of the other blocks; the longest of the other regions, unless it is what a broken
-definition leaves; the answer as it is.
+broken one, that do; the best of the other blocks; the longest region that defines something else; the answer as it is.
+What parses of a broken definition is no solution: it could pass where the answer as given could not.
 
 Of several blocks that define it, the last closed one is meant: answers quote the faulty code, sketch or take a simple
 way first and end on what they stand for, and an answer that is cut off has not said its last block. A block that only
@@ -60,10 +60,11 @@ def extract(answer: str, entry_point: str) -> Solution | None:
     if blocks:
         best = max(blocks, key=lambda b: (bool(named.search(b.code)), b.python, bool(b.body), len(b.code)))
         return Solution(best.code, "fence")
-    if regions:
-        longest = max(regions, key=lambda region: (bool(named.search(region.code)), len(region.code)))
-        if named.search(longest.code) or not named.search(spoken):
-            return Solution(longest.code, "region")
+    others = [region for region in regions if any(isinstance(s, (*_FUNCTIONS, ast.ClassDef)) for s in region.body)]
+    if others:
+        best = max(others, key=lambda region: (bool(named.search(region.code)), len(region.code)))
+        if named.search(best.code) or not named.search(spoken):
+            return Solution(best.code, "region")
     return Solution(spoken, "raw")
 
 

@@ -36,7 +36,7 @@ def list_runs(db: str | None, as_json: bool) -> None:
             (each.run_id, each.status, each.started_at, each.model, ", ".join(each.suites), f"{each.n_samples:,}")
             for each in found
         ]
-        print(table(("run", "status", "started", "model", "suites", "samples"), rows, "lllllr"), end="")
+        print(table(("run", "status", "started", "model", "suites", "samples"), rows, "lllllr"))
     else:
         print("no runs yet: `touchstone run` makes one")
 

@@ -50,7 +50,7 @@ def list_tasks(pattern: str, harnesses: tuple[str, ...], as_json: bool) -> None:
     else:
         names = ("harness", "suite", "task_id", "category", "turns", "tests")
         cells = [[str(row[name] if row[name] is not None else "") for name in names] for row in rows]
-        print(table(names, cells, "llllrr"), end="")
+        print(table(names, cells, "llllrr"))
 
 
 @tasks.command()

@@ -1,0 +1,64 @@
+# The environment is .venv/; what is installed in it is found again by the hash of what it is made of.
+PYTHON ?= python3
+MODEL  ?= control/reference
+HARNESS ?=
+TASK   ?= $(if $(HARNESS),,tiers humaneval)
+RUN    ?= latest
+ARGS   ?=
+
+BIN  := .venv/bin
+HASH := $(shell cat setup.cfg pyproject.toml constraints.txt | sha256sum | cut -c1-12)
+CORE := .venv/.core-$(HASH)
+DEV  := .venv/.dev-$(HASH)
+run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addprefix --harness ,$(HARNESS)) \
+        $(addprefix --task ,$(TASK)) $(ARGS)
+
+.PHONY: setup bench test test-slow check docs report lock sandbox
+.DEFAULT_GOAL := setup
+
+setup: $(CORE)  ## the environment, with what the program itself needs
+
+bench: $(CORE) sandbox  ## evaluate MODEL= on TASK= of HARNESS=, with further options in ARGS=
+	@$(run)
+
+test: $(DEV) sandbox  ## the tests, but for the slow ones
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-slow: $(DEV) sandbox  ## the slow tests
+	@$(BIN)/pytest -m slow $(ARGS)
+
+check: $(DEV)  ## lint, types, layers, and the command reference
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check -r docs/cli.md
+
+docs: $(DEV)  ## write the command reference again
+	$(BIN)/cog -r docs/cli.md
+
+report: $(CORE)  ## the report of RUN= (an id, or latest)
+	@$(BIN)/python -m runners.report $(RUN) $(ARGS)
+
+sandbox: $(CORE)  ## an engine that answers, and the image
+	@$(BIN)/python -m runners.sandbox build
+
+lock: $(DEV)  ## pin the versions anew
+	$(BIN)/pip install --quiet uv
+	echo 'torch==2.13.0' | $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --upgrade --quiet \
+	  --constraints - --all-extras --no-header --no-annotate --output-file constraints.txt
+
+$(CORE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'Touchstone needs Python 3.11 or newer: apt-get install python3, or name one with PYTHON=' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 2; }
+	@echo 'making the environment .venv' >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@rm -f .venv/.core-* && touch $@
+
+$(DEV): $(CORE)
+	@echo 'installing the tools for development' >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@rm -f .venv/.dev-* && touch $@
