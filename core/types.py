@@ -97,6 +97,8 @@ class Case:
 class Tests:
     """A turn's tests: cases as data, which the host compares, then tests that are code. Never both empty."""
 
+    __test__ = False  # whatever pytest takes its name for
+
     cases: tuple[Case, ...] = ()
     source: str = ""
     """Test code, executed after the solution and the cases, in the solution's namespace."""

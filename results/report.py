@@ -75,7 +75,7 @@ def render(run: RunRecord, scores: Sequence[Score], samples: Iterable[Sample], t
         failures=_failures(run, samples),
         command=fence(shlex.join(run.manifest["command"])),
         data=_data(run),
-        versions=_versions(run),
+        versions=[*_versions(run)],
     )
     return visible(text)
 
@@ -115,16 +115,19 @@ def _notes(scores: Sequence[Score]) -> Iterator[str]:
 
 def _settings(run: RunRecord) -> str:
     spec, params = run.spec, run.spec.params
-    asked = {
-        "model": code(spec.model),
-        "date": _date(run.started_at),
-        "status": run.status,
-        "samples of each problem": str(spec.n_samples),
+    sampling = {
         "temperature": _asked(params.temperature),
         "top-p": _asked(params.top_p),
         "max tokens": _asked(params.max_tokens),
         "seed": _asked(params.seed),
         "stop": ", ".join(map(code, map(repr, params.stop))) or "the suite's",
+    }
+    asked = {
+        "model": code(spec.model),
+        "date": _date(run.started_at),
+        "status": run.status,
+        "samples of each problem": _span(problem.n_samples for suite in run.suites for problem in suite.problems),
+        **({} if spec.generations is not None else sampling),
         "first problems only": "no" if spec.limit is None else str(spec.limit),
         "CPU time of a case": "as the tasks say" if spec.timeout_s is None else f"{spec.timeout_s:g} s",
         "memory": "as the tasks say" if spec.memory_bytes is None else f"{spec.memory_bytes:,} bytes",
@@ -212,12 +215,14 @@ def _data(run: RunRecord) -> str:
     return table(("suite", "version", "style", "data (SHA-256)"), rows, "llll")
 
 
-def _versions(run: RunRecord) -> str:
+def _versions(run: RunRecord) -> Iterator[str]:
+    """The manifest in lines, but for what is shown elsewhere."""
     elsewhere = ("command", "settings", "suites")
-    rows = [(name, _words(value)) for name, value in run.manifest.items() if name not in elsewhere]
-    if (effective := run.manifest["settings"]["effective"]) is not None:
-        rows.append(("settings in effect", _words(effective)))
-    return table(("what", "value"), rows, "ll")
+    shown = {name: value for name, value in run.manifest.items() if name not in elsewhere}
+    shown["settings in effect"] = run.manifest["settings"]["effective"]
+    for name, value in shown.items():
+        if value is not None:
+            yield f"{name}: {visible(_words(value))}"
 
 
 # ── samples that did not pass ────────────────────────────────────────────────────────────────────────────────────────
@@ -275,6 +280,11 @@ def _date(iso: str) -> str:
     return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def _span(numbers: Iterable[int]) -> str:
+    least, most = min(found := [*numbers], default=0), max(found, default=0)
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def _asked(value: float | None) -> str:
     return "the server's default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -288,10 +298,13 @@ def _seconds(value: float | None) -> str:
 
 
 def _words(value: Any) -> str:
-    """A manifest's value in a line."""
+    """A manifest's value in a line, without what is unknown in it."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_words(item)}" for name, item in value.items())
+        return ", ".join(
+            f"{name} ({_words(item)})" if isinstance(item, Mapping) else f"{name} {_words(item)}"
+            for name, item in value.items()
+            if item not in (None, [])
+        )
     if isinstance(value, list):
-        return ", ".join(map(_words, value))
-    words = {None: "unknown", True: "yes", False: "no"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+        return ", ".join(code(repr(item)) if isinstance(item, str) else _words(item) for item in value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

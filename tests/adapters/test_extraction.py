@@ -175,12 +175,25 @@ def test_body_in_a_block_when_no_function_is_there_then_it_is_the_solution_and_o
     assert found(fenced("    c = a + b\n    return c\n") + fenced("3\n", "text")) == ("fence", "c = a + b\nreturn c\n")
 
 
-def test_region_when_nothing_defines_the_entry_point_then_the_longest_is_the_solution() -> None:
-    assert found("You need:\nreturn a\nor rather it is\nc = a + b\nreturn c\n") == ("region", "c = a + b\nreturn c\n\n")
+def test_region_when_another_name_is_defined_in_prose_then_it_is_the_solution() -> None:
+    code = "def plus(a, b):\n    return a + b\n"
+    assert found(f"You need a function:\n{code}\nThat is all.") == ("region", code + "\n")
 
 
 @pytest.mark.parametrize(
-    "answer", ["I cannot help with that.", "def add(a, b:\n    return a + b", "\0", "\ud800 )", "```\n```"]
+    "answer",
+    [
+        "def add(a, b:\n    return a + b",
+        "def add(a, b):\n    c = (a\n    return b",
+        "def one(): return 1\n\ndef add(a, b:",
+    ],
+)
+def test_broken_definition_when_a_part_of_it_parses_then_the_part_is_not_taken_for_it(answer: str) -> None:
+    assert found(answer) == ("raw", answer)
+
+
+@pytest.mark.parametrize(
+    "answer", ["I cannot help with that.", "c = a + b\n    return c", "\0", "\ud800 )", "```\n```"]
 )
 def test_answer_when_no_code_is_in_it_then_it_is_kept_raw(answer: str) -> None:
     assert found(answer) == ("raw", answer)

@@ -330,3 +330,16 @@ def test_problems_when_there_are_many_files_then_they_are_read_in_order_and_fast
     problems = taskfile.problems(paths)
     assert time.process_time() - start < 0.6  # twice what it may take on a slow machine
     assert [problem.task_id for problem in problems] == [f"easy/task-{i}" for i in range(24)]
+
+
+def test_example_of_the_guide_when_it_is_saved_then_it_is_a_task(write: Write) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    example = guide.partition("```yaml\n")[2].partition("```")[0]
+    problem = taskfile.load(write(example))
+    (turn,) = problem.turns
+    assert [case.output for case in turn.tests.cases] == [[["a", 2], ["b", 1]], [], 100_000, None]
+    for code, passes in ((turn.reference, True), (turn.wrong[0].code, False)):
+        namespace: dict[str, Any] = {}
+        exec(code, namespace)
+        results = [eval(case.call, namespace) == case.output for case in turn.tests.cases if case.raises is None]
+        assert all(results) is passes
