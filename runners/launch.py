@@ -39,4 +39,4 @@ def fail(message: str, code: int) -> int:
 
 def say(text: str) -> None:
     """A notice on standard error: standard output is for results."""
-    click.echo(text, err=True)
+    print(text, file=sys.stderr, flush=True)  # which the live display, while there is one, puts above itself

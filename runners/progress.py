@@ -14,29 +14,46 @@ EVERY_S = 10.0
 """How often a plain line is written."""
 
 
-class Progress:
-    """Counts samples as they are stored, for one run.
+class Display:
+    """What the runs of an invocation show themselves on: one line each, kept up to date where there is a terminal."""
 
-    total: the turns that the run asks for. already: those that were graded before.
-    say: takes a plain line, where standard error is no terminal.
-    """
-
-    def __init__(self, title: str, total: int, already: int, say: Callable[[str], None]) -> None:
-        self.title, self.total, self.already, self._say = title, total, already, say
-        self.ledger: Counter[Status] = Counter()
-        self._start = self._said = time.monotonic()
-        self._live: Any = None
-        self._task: Any = None
+    def __init__(self) -> None:
+        self.live: Any = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            self._open()
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[words]}"),
+            )
+            self.live = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+
+class Tally:
+    """Counts the samples of one run as they are stored, and shows them.
+
+    total: the turns that the run asks for. already: those that were graded before.
+    say: takes a plain line, where there is no terminal and at the end.
+    """
+
+    def __init__(self, display: Display, title: str, total: int, already: int, say: Callable[[str], None]) -> None:
+        self.title, self.total, self.already, self._say, self._live = title, total, already, say, display.live
+        self.ledger: Counter[Status] = Counter()
+        self._start = self._said = time.monotonic()
         if self._live is not None:
-            self._live.stop()
-        self._say(self.line())
+            self._task = self._live.add_task(title, total=total, completed=already, words="")
 
     def done(self, sample: Sample) -> None:
         """One more sample is stored."""
@@ -49,33 +66,18 @@ class Progress:
 
     def line(self) -> str:
         """The state in one line."""
-        done = sum(self.ledger.values())
-        rate = done / max(time.monotonic() - self._start, 1e-9)
+        done, rate = sum(self.ledger.values()), self._rate()
         left = self.total - self.already - done
         time_left = f", {left / rate:,.0f} s left" if done and left else ""
-        return f"{self.title}: {self.already + done:,}/{self.total:,} done, {rate:,.1f}/s{time_left}; {self._words()}"
+        return f"{self.title}: {self.already + done:,}/{self.total:,} done{time_left}, {self._words()}"
+
+    def _rate(self) -> float:
+        """Samples a second, in this session."""
+        return sum(self.ledger.values()) / max(time.monotonic() - self._start, 1e-9)
 
     def _words(self) -> str:
-        """The share that passed, and what became of the rest."""
+        """The rate, the share that passed, and what became of the rest."""
         graded = sum(count for status, count in self.ledger.items() if status.graded)
-        passed = self.ledger[Status.PASSED]
-        share = f"{100 * passed / graded:.1f} % passed" if graded else "none graded yet"
+        share = f"{100 * self.ledger[Status.PASSED] / graded:.1f} % passed" if graded else "none graded yet"
         rest = [f"{status.value} {self.ledger[status]:,}" for status in Status if self.ledger[status]]
-        return ", ".join([share, *rest])
-
-    def _open(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Live
-
-        self._live = Live(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._live.add_task(self.title, total=self.total, completed=self.already, words="")
-        self._live.start()
+        return f"{self._rate():,.1f}/s, {share}: {', '.join(rest)}"

@@ -24,7 +24,7 @@ from results.store import Store
 from runners.launch import INTERRUPTED, say
 from runners.pipeline import Pipeline
 from runners.plan import Plan, fresh, resumed
-from runners.progress import Progress
+from runners.progress import Display, Tally
 from runners.settings import Options, cores, database, refuse_if_different
 from sandbox.base import Sandbox
 
@@ -99,7 +99,8 @@ async def _session(
             runs = [_begun(plan, group, options, store, sandbox) for plan in plans]
             for run in runs:
                 stack.enter_context(store.writing(run.record.run_id))
-        ends = (_run(run, options, store, sandbox, workers, interrupt) for run in runs)
+        display = stack.enter_context(Display())
+        ends = (_run(run, options, store, sandbox, workers, interrupt, display) for run in runs)
         return runs, [end for end in await asyncio.gather(*ends, return_exceptions=True) if end is not None]
 
 
@@ -158,27 +159,32 @@ def _graded(store: Store, record: RunRecord) -> int:
 # ── during ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _run(run: Run, options: Options, store: Store, sandbox: Sandbox, workers: int, interrupt: _Interrupt) -> None:
+async def _run(
+    run: Run, options: Options, store: Store, sandbox: Sandbox, workers: int, interrupt: _Interrupt, display: Display
+) -> None:
     """One run, and how its session ended into the store, whatever ends it."""
     start = time.monotonic()
     status: RunStatus = "interrupted"
     record = run.record
     say(f"run {record.run_id}: {record.spec.model} on {', '.join(suite.name for suite in record.suites)}")
+    tally = Tally(display, record.spec.model, run.turns, run.graded, say)
     try:
-        with Progress(record.spec.model, run.turns, run.graded, say) as progress:
-            pipeline = Pipeline(
-                record.run_id,
-                record.spec,
-                run.plan.parts,
-                run.plan.model,
-                sandbox,
-                store,
-                concurrency=options.concurrency,
-                workers=workers,
-                done=progress.done,
-            )
-            interrupt.pipelines.append(pipeline)
+        pipeline = Pipeline(
+            record.run_id,
+            record.spec,
+            run.plan.parts,
+            run.plan.model,
+            sandbox,
+            store,
+            concurrency=options.concurrency,
+            workers=workers,
+            done=tally.done,
+        )
+        interrupt.pipelines.append(pipeline)
+        try:
             await pipeline.run()
+        finally:
+            say(tally.line())
         if not pipeline.stopped:
             status = "complete" if _graded(store, record) == run.turns else "incomplete"
     except BaseException as error:
