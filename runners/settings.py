@@ -206,4 +206,6 @@ def _names(suites: Iterable[SuiteRef]) -> tuple[str, ...]:
 
 
 def _say(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else "not set" if value is None else str(value)
+    if value in (None, ()):
+        return "not set"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

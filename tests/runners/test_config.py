@@ -1,0 +1,66 @@
+"""A run as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import BadData, UnknownName, UsageError
+from runners.config import SECTIONS, load
+from runners.unified import run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_load_when_values_are_given_then_they_stand_for_their_options(config):
+    path = config("models: {names: [a/b]}\nsampling: {n_samples: 3, top_p: 0.9}\nsuites: {datasets: {easy: d}}\n")
+    assert load(path) == {"models": ["a/b"], "n_samples": 3, "top_p": 0.9, "datasets": [("easy", "d")]}
+
+
+def test_load_when_the_example_is_read_then_it_is_taken():
+    assert load(str(ROOT / "config.yaml"))["models"] == ["control/reference"]
+
+
+def test_load_when_a_variable_is_set_then_it_is_expanded(config, monkeypatch):
+    monkeypatch.setenv("WHICH", "qwen")
+    assert load(config("models: {names: ['ollama/${WHICH}']}")) == {"models": ["ollama/qwen"]}
+
+
+def test_load_when_a_variable_is_not_set_then_it_is_named(config, monkeypatch):
+    monkeypatch.delenv("WHICH", raising=False)
+    with pytest.raises(UsageError, match=r"\$\{WHICH\}, which is not set"):
+        load(config("output: {db: '${WHICH}'}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sampling: {temprature: 1}", "did you mean 'temperature'"),
+        ("samplin: {}", "did you mean 'sampling'"),
+    ],
+)
+def test_load_when_a_name_is_unknown_then_the_closest_is_said(config, text, says):
+    with pytest.raises(UnknownName, match=says):
+        load(config(text))
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [", ":1: is not YAML"), ("- a", "mapping"), ("models: 3", "models")])
+def test_load_when_the_file_is_broken_then_the_place_is_said(config, text, says):
+    with pytest.raises(BadData, match=says):
+        load(config(text))
+
+
+def test_sections_when_compared_with_the_command_then_every_parameter_is_there():
+    taken = {parameter for section in SECTIONS.values() for parameter in section.values()}
+    assert taken == {parameter.name for parameter in run.params} - {"config", "resume"}
