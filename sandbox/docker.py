@@ -18,8 +18,11 @@ from sandbox.pool import Pool, Worker, WorkerDied
 MEMORY_BYTES = 2 << 30
 """What a container may use in all; a candidate's own limit is lower, and bounds each of its processes."""
 TMP_BYTES = 128 << 20
+SHM_BYTES = 64 << 20
 LABEL = "touchstone.owner"
 """On each container: which process it belongs to, as PID:START, START in clock ticks since the host's boot."""
+PLACE = "touchstone.place"
+"""On each container: the boot and the PID namespace in which that is so. An engine may serve several hosts."""
 START_S = 60.0
 """How long a container may take to be ready."""
 BOOTSTRAP = """
@@ -75,6 +78,15 @@ class DockerSandbox(Pool):
 
     async def worker(self) -> Worker:
         """One more container, its agent ready."""
+        starting = asyncio.ensure_future(self._start_one())
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # the engine does not take back what it was asked: wait for it, then undo it
+            with contextlib.suppress(WorkerDied):
+                await (await starting).aclose()
+            raise
+
+    async def _start_one(self) -> Container:
         from docker.errors import DockerException
 
         container: Container | None = None
@@ -86,10 +98,6 @@ class DockerSandbox(Pool):
             if container is not None:
                 await container.aclose()
             raise WorkerDied(str(error) or f"no answer within {START_S:.0f} s") from error
-        except BaseException:
-            if container is not None:
-                await asyncio.shield(container.aclose())
-            raise
         self._python = ready["python"]
         return container
 
@@ -116,7 +124,7 @@ class DockerSandbox(Pool):
     def _create(self) -> str:
         """Create a container, not yet started; its id."""
         api = self._client.api
-        writable = f"rw,nosuid,nodev,size={TMP_BYTES},nr_inodes=20000,mode=1777"
+        writable = "rw,nosuid,nodev,nr_inodes=20000,mode=1777"
         host = api.create_host_config(
             auto_remove=True,
             network_mode="none",
@@ -128,8 +136,7 @@ class DockerSandbox(Pool):
             mem_limit=self.memory_bytes,
             memswap_limit=self.memory_bytes,
             pids_limit=256,
-            shm_size=64 << 20,
-            tmpfs={"/tmp": writable},
+            tmpfs={"/tmp": f"{writable},size={TMP_BYTES}", "/dev/shm": f"{writable},size={SHM_BYTES}"},
             ulimits=[{"Name": "nofile", "Soft": 1024, "Hard": 1024}],
             log_config={"Type": "none", "Config": {}},
             runtime=self.runtime,
@@ -149,7 +156,7 @@ class DockerSandbox(Pool):
                 "TMPDIR": "/tmp",
                 "LANG": "C.UTF-8",
             },
-            labels={LABEL: _owner(os.getpid())},
+            labels={LABEL: _owner(os.getpid()), PLACE: _place()},
             hostname="sandbox",
             working_dir="/tmp",
             host_config=host,
@@ -162,6 +169,7 @@ class Container(Worker):
 
     def __init__(self, name: str, client: Any) -> None:
         self.name, self.api = name, client.api
+        self._attached: Any = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._stdout = bytearray()
@@ -170,8 +178,8 @@ class Container(Worker):
     async def connect(self) -> None:
         """Attach to its streams, start it, and send the agent."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = await asyncio.to_thread(self.api.attach_socket, self.name, streams)
-        sock = attached._sock  # the engine's client gives no other way to it
+        self._attached = await asyncio.to_thread(self.api.attach_socket, self.name, streams)
+        sock = self._attached._sock  # the engine's client gives no other way to it
         sock.setblocking(False)
         self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=1 << 20)
         await asyncio.to_thread(self.api.start, self.name)
@@ -192,7 +200,9 @@ class Container(Worker):
         from docker.errors import DockerException
 
         if self._writer is not None:
-            self._writer.close()
+            self._writer.transport.abort()
+        if self._attached is not None:
+            self._attached.close()  # its socket stays open until it is
         with contextlib.suppress(DockerException, OSError):
             await asyncio.to_thread(self.api.remove_container, self.name, force=True)
 
@@ -234,7 +244,7 @@ def sweep(client: Any) -> int:
     from docker.errors import DockerException
 
     removed = 0
-    for entry in client.api.containers(all=True, filters={"label": LABEL}):
+    for entry in client.api.containers(all=True, filters={"label": [LABEL, f"{PLACE}={_place()}"]}):
         owner = entry["Labels"][LABEL]
         if owner != _owner(int(owner.partition(":")[0])):
             with contextlib.suppress(DockerException):
@@ -249,6 +259,11 @@ def _owner(pid: int) -> str:
         return f"{pid}:{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
     except OSError:
         return f"{pid}:gone"
+
+
+def _place() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
 
 
 def _agent() -> list[tuple[str, str]]:

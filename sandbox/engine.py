@@ -29,7 +29,7 @@ def connect(timeout_s: float = 60.0) -> Any:
     try:
         client = docker.from_env(timeout=int(timeout_s))
         client.ping()
-    except (DockerException, OSError) as error:
+    except (DockerException, OSError, ValueError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         raise SandboxUnavailable(f"no container engine answers at {where} ({_reason(error)}): {WAYS_OUT}") from error
     return client

@@ -14,8 +14,8 @@ TRIES = 3
 """How often a candidate is run before the sandbox's failure is called one."""
 JOBS_PER_WORKER = 5_000
 """A worker is replaced after so many, whatever it looks like."""
-GRACE_S = 30.0
-"""What a worker may take beyond a candidate's own limits before it counts as dead."""
+LOAD, GRACE_S = 4, 30.0
+"""A worker counts as dead after so many times a candidate's own limits, on a busy machine, and so long beyond."""
 WAITED = 0.1
 """The share of its wall time that a candidate may have spent working or waiting for a core, and still be asleep."""
 
@@ -65,8 +65,10 @@ class Pool(Sandbox):
         execution, held_up = await self._run(candidate)
         if held_up and self.size > 1:
             async with self._alone:
-                others = [await self._free.get() for _ in range(self.size - 1)]
+                others: list[Worker | None] = []
                 try:
+                    while len(others) < self.size - 1:
+                        others.append(await self._free.get())
                     execution, _ = await self._run(candidate)
                 finally:
                     for other in others:
@@ -88,7 +90,7 @@ class Pool(Sandbox):
                 if worker is None:
                     worker = await self.worker()
                     self._workers.add(worker)
-                header, blobs = await asyncio.wait_for(worker.run(job), wire.longest(candidate) + GRACE_S)
+                header, blobs = await asyncio.wait_for(worker.run(job), LOAD * wire.longest(candidate) + GRACE_S)
                 worker.jobs += 1
                 execution = wire.execution(candidate, job["nonce"], header, blobs)
                 if not header["clean"] or worker.jobs >= JOBS_PER_WORKER:

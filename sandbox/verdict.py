@@ -12,10 +12,21 @@ from typing import Any
 
 from core.types import Candidate, Case, CaseExecution, CaseVerdict, Execution, Raised, Status, Verdict
 
-_short = Repr()
+
+class _Repr(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # more digits than Python writes
+            return f"an int of {x.bit_length()} bits"
+
+
+_short = _Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 120
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 12
 
+KEPT_DETAIL = 1000
+"""Characters of the candidate's own words in a detail."""
 _STOPPED = {
     "cpu": (Status.TIMED_OUT, "the CPU time of its limit was used up"),
     "wall": (Status.TIMED_OUT, "it was still waiting when its wall time was up"),
@@ -41,27 +52,28 @@ def same(value: Any, expected: Any, rel_tol: float = 0.0, abs_tol: float = 0.0) 
     """Whether two values of builtin types are equal as a test means it.
 
     As Python's `==`, but a bool is no number, NaN equals NaN, and two numbers match when
-    |value - expected| <= max(rel_tol * |expected|, abs_tol). Sets and the keys of dicts are compared exactly.
+    |value - expected| <= max(rel_tol * |expected|, abs_tol), complex ones in each part. Sets and the keys of dicts are
+    compared exactly.
     """
     if isinstance(expected, bool) or isinstance(value, bool):
         return value is expected
-    if isinstance(expected, int | float):
-        return isinstance(value, int | float) and _same_number(value, expected, rel_tol, abs_tol)
-    if isinstance(expected, complex):
-        return isinstance(value, complex) and all(
+    if isinstance(expected, int | float | complex):
+        return isinstance(value, int | float | complex) and all(
             _same_number(a, b, rel_tol, abs_tol) for a, b in ((value.real, expected.real), (value.imag, expected.imag))
         )
     if isinstance(expected, set | frozenset):
         return isinstance(value, set | frozenset) and _keys(value) == _keys(expected)
-    if type(value) is not type(expected):
-        return False
     if isinstance(expected, list | tuple):
-        return len(value) == len(expected) and all(
-            same(a, b, rel_tol, abs_tol) for a, b in zip(value, expected, strict=True)
+        return (
+            type(value) is type(expected)
+            and len(value) == len(expected)
+            and all(same(a, b, rel_tol, abs_tol) for a, b in zip(value, expected, strict=True))
         )
     if isinstance(expected, dict):
-        return _keys(value) == _keys(expected) and all(
-            same(value[key], item, rel_tol, abs_tol) for key, item in expected.items()
+        return (
+            isinstance(value, dict)
+            and _keys(value) == _keys(expected)
+            and all(same(value[key], item, rel_tol, abs_tol) for key, item in expected.items())
         )
     return bool(value == expected)
 
@@ -76,10 +88,10 @@ def _same_number(value: float, expected: float, rel_tol: float, abs_tol: float) 
     if isinstance(value, float) and isinstance(expected, float) and math.isnan(value) and math.isnan(expected):
         return True
     try:
-        distance, allowed = abs(value - expected), max(rel_tol * abs(expected), abs_tol)
+        distance = abs(value - expected)
+        return math.isfinite(distance) and distance <= max(rel_tol * abs(expected), abs_tol)
     except OverflowError:  # an int that no float can hold
         return False
-    return math.isfinite(distance) and distance <= allowed
 
 
 def _cases(candidate: Candidate, execution: Execution) -> Iterator[tuple[Status, CaseVerdict]]:
@@ -115,17 +127,22 @@ def _call(ran: CaseExecution) -> tuple[Status, str]:
         return Status.PASSED, ""
     if "AssertionError" in ran.raised.kinds:
         where = next((line.strip() for line in reversed(ran.raised.traceback.splitlines()) if "assert" in line), "")
-        return Status.FAILED, ran.raised.message or where or "a test said no"
+        return Status.FAILED, _line(ran.raised.message or where or "a test said no")
     return _raised(ran.raised)
 
 
 def _raised(raised: Raised) -> tuple[Status, str]:
-    detail = f"{raised.kinds[0]}: {raised.message}" if raised.message else raised.kinds[0]
+    detail = _line(f"{raised.kinds[0]}: {raised.message}" if raised.message else raised.kinds[0])
     if "MemoryError" in raised.kinds:
         return Status.OUT_OF_MEMORY, detail
     if "SystemExit" in raised.kinds:
         return Status.EXITED_EARLY, detail
     return Status.CRASHED, detail
+
+
+def _line(text: str) -> str:
+    """The candidate's words as one line that every encoding can write."""
+    return " ".join(text[:KEPT_DETAIL].split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _ending(execution: Execution) -> tuple[Status, str]:

@@ -18,7 +18,7 @@ from core.types import Candidate, CaseExecution, Execution, Judging, Opaque, Rai
 FILE_BYTES = 64 << 20
 """The largest file that a candidate may write; the file systems hold no more either."""
 
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def job(candidate: Candidate) -> dict[str, Any]:
@@ -47,11 +47,14 @@ def job(candidate: Candidate) -> dict[str, Any]:
 
 
 def longest(candidate: Candidate) -> float:
-    """The wall time in seconds after which a candidate has been stopped, whatever it does."""
+    """The wall time in seconds after which a candidate has been stopped, whatever it does.
+
+    Its last case may be over and its end not: that has a case's time once more.
+    """
     limits, tests = candidate.limits, candidate.tests
     cases = [limits.cpu_s if case.cpu_s is None else case.cpu_s for case in tests.cases]
     cases += [limits.cpu_s] * len(tests.calls)
-    return sum(cases) + limits.wall_margin_s * len(cases)
+    return sum(cases) + max(cases) + limits.wall_margin_s * (len(cases) + 1)
 
 
 def judging(candidate: Candidate) -> Judging:
@@ -165,13 +168,31 @@ def _refuse(constant: str) -> None:
 
 def _case(frame: Mapping[str, Any]) -> CaseExecution:
     return CaseExecution(
-        value=decode(frame["value"]) if "value" in frame else None,
+        value=_value(frame["value"]) if "value" in frame else None,
         raised=_raised(frame["raised"]) if "raised" in frame else None,
-        cpu_s=float(frame["cpu_s"]),
-        wall_s=float(frame["wall_s"]),
-        peak_memory_bytes=int(frame["peak"]),
+        cpu_s=_amount(frame["cpu_s"]),
+        wall_s=_amount(frame["wall_s"]),
+        peak_memory_bytes=int(_amount(frame["peak"])),
     )
 
 
+def _value(sent: Any) -> Any:
+    """A value, rebuilt; one that cannot be is no reason to doubt the frames around it, and equal to nothing."""
+    try:
+        return decode(sent)
+    except _MALFORMED:
+        return Opaque("a value that cannot be rebuilt")
+
+
+def _amount(number: float) -> float:
+    """A time or a size, where it can be one: who has stolen the nonce may have written anything."""
+    if not 0 <= number < 1 << 50:
+        raise ValueError("no amount")
+    return number
+
+
 def _raised(record: Mapping[str, Any]) -> Raised:
-    return Raised(tuple(str(kind) for kind in record["kinds"]), str(record["message"]), str(record["traceback"]))
+    kinds = tuple(str(kind) for kind in record["kinds"])
+    if not kinds:
+        raise ValueError("an exception of no kind")
+    return Raised(kinds, str(record["message"]), str(record["traceback"]))
