@@ -39,7 +39,9 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def load(path: str) -> dict[str, Any]:
-    """The file's values by parameter. `${NAME}` stands for an environment variable.
+    """The file's values by parameter, numbers as text, to be read as the command line's are: `1.5` is no whole number.
+
+    `${NAME}` stands for an environment variable.
 
     Raises BadData (unreadable, not YAML, not of this form), UnknownName (a section or key that is not known).
     """
@@ -80,7 +82,7 @@ def _value(path: str, value: Any) -> Any:
         return [_value(path, item) for item in value]
     if isinstance(value, dict):
         return [(str(name), str(_value(path, item))) for name, item in value.items()]
-    return value
+    return value if isinstance(value, bool) else str(value)
 
 
 def _variable(path: str, name: str) -> str:

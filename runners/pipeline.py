@@ -128,6 +128,8 @@ class Pipeline:
             prompt = part.adapter.prompt(problem, turn, part.style, history)
             completion = self.store.completion(self.run_id, key)
             if completion is None:
+                if self.stopped:
+                    return
                 try:
                     completion = await self._generate(part, problem, key, prompt)
                 except GenerationError as error:

@@ -73,7 +73,10 @@ def _plan(spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]]) -> Plan:
 
         generations = Generations.load(spec.generations)
         if spec.generations_sha256 != generations.sha256:
-            raise RunMismatch(f"{spec.generations} is not what it was when the run began: give that file again")
+            raise RunMismatch(
+                f"{spec.generations} is not what it was when the run began: its SHA-256 is "
+                f"{generations.sha256[:12]} here, {str(spec.generations_sha256)[:12]} in the run; give that file again"
+            )
         known = [problem.task_id for problem in loaded[0][1].problems]
         model = Recorded(spec.model, generations, known)
     else:

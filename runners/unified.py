@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from typing import Any
@@ -9,6 +10,17 @@ from typing import Any
 import click
 
 from runners.launch import launch
+
+
+class Real(click.FloatRange):
+    """A number with a value: neither `nan`, which no range keeps out, nor `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is not a finite number, such as 0.8", param, ctx)
+        return number
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
@@ -57,7 +69,12 @@ def _config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is not None:
         from runners.config import load
 
-        ctx.default_map = {**load(path), **(ctx.default_map or {})}
+        many = {option.name for option in ctx.command.params if isinstance(option, click.Option) and option.multiple}
+        values = load(path)
+        for name in many & values.keys():
+            if not isinstance(values[name], list):
+                values[name] = [values[name]]
+        ctx.default_map = {**values, **(ctx.default_map or {})}
 
 
 POSITIVE = click.IntRange(min=1)
@@ -72,14 +89,14 @@ PATH = click.Path(path_type=str)
 @click.option("--dataset", "datasets", multiple=True, type=Dataset(), help="A suite's data from a file. Repeatable.")
 @click.option("--n-samples", "-n", type=POSITIVE, help="Samples of each problem.  [default: 1]")
 @click.option("--k", type=Numbers(), help="The k of pass@k, as in 1,10,100.  [default: 1]")
-@click.option("--temperature", type=click.FloatRange(min=0), help="Sampling temperature.  [default: 0]")
-@click.option("--top-p", type=click.FloatRange(min=0, max=1, min_open=True), help="Nucleus sampling.")
+@click.option("--temperature", type=Real(min=0), help="Sampling temperature.  [default: 0]")
+@click.option("--top-p", type=Real(min=0, max=1, min_open=True), help="Nucleus sampling.")
 @click.option("--max-tokens", type=POSITIVE, help="Limit of an answer's length.")
 @click.option("--seed", type=int, help="Sample i is asked for with seed + i.")
 @click.option("--stop", multiple=True, help="Stop sequence, in place of the suite's. Repeatable.")
 @click.option("--limit", type=POSITIVE, help="Only the first so many problems of each suite.")
 @click.option("--prompt-style", type=click.Choice(["completion", "instruct"]), help="Default: as the provider can.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), help="CPU seconds of each case.")
+@click.option("--timeout", "timeout_s", type=Real(min=0, max=86_400, min_open=True), help="CPU seconds of each case.")
 @click.option("--memory", "memory_bytes", type=Size(), help="Memory of each candidate, such as 512m.")
 @click.option("--sandbox", metavar="NAME", help="Where generated code runs.  [default: docker]")
 @click.option("--runtime", metavar="NAME", help="The container engine's runtime, such as runsc.")
