@@ -60,7 +60,7 @@ class Tally:
         self.ledger[sample.verdict.status] += 1
         if self._live is not None:
             self._live.update(self._task, advance=1, words=self._words())
-        elif time.monotonic() - self._said >= EVERY_S:
+        elif time.monotonic() - self._said >= EVERY_S and self.already + sum(self.ledger.values()) < self.total:
             self._said = time.monotonic()
             self._say(self.line())
 

@@ -104,6 +104,17 @@ def test_run_when_a_configuration_is_given_then_the_command_line_comes_first(pro
     assert document["results"][0]["model"] == "control/broken"
 
 
+def test_readme_when_its_example_is_run_then_the_figures_are_those_it_shows(program):
+    readme = (ROOT / "README.md").read_text()
+    words = re.search(r"^\$ touchstone run (.*)$", readme, re.MULTILINE)[1].split()
+    done = program(*words)
+    assert done.returncode == 0
+    shown = [line for line in done.stdout.splitlines() if line.startswith("| native/file:")]
+    assert len(shown) == 2
+    for line in shown:
+        assert line in readme
+
+
 def test_generations_when_it_is_human_evals_own_example_then_half_pass(program, data):
     (document,) = program.documents(
         *("-t", f"file:{data('humaneval', 'example_problem.jsonl')}"),
