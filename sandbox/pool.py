@@ -8,14 +8,15 @@ from typing import Any
 
 from core.types import Candidate, Execution
 from sandbox import wire
+from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
 
 TRIES = 3
 """How often a candidate is run before the sandbox's failure is called one."""
 JOBS_PER_WORKER = 5_000
 """A worker is replaced after so many, whatever it looks like."""
-LOAD, GRACE_S = 4, 30.0
-"""A worker counts as dead after so many times a candidate's own limits, on a busy machine, and so long beyond."""
+GRACE_S = 30.0
+"""A worker counts as dead so long after the time that a candidate may take on a busy machine."""
 WAITED = 0.1
 """The share of its wall time that a candidate may have spent working or waiting for a core, and still be asleep."""
 
@@ -90,7 +91,8 @@ class Pool(Sandbox):
                 if worker is None:
                     worker = await self.worker()
                     self._workers.add(worker)
-                header, blobs = await asyncio.wait_for(worker.run(job), LOAD * wire.longest(candidate) + GRACE_S)
+                patience_s = (1 + PATIENCE) * wire.longest(candidate) + GRACE_S
+                header, blobs = await asyncio.wait_for(worker.run(job), patience_s)
                 worker.jobs += 1
                 execution = wire.execution(candidate, job["nonce"], header, blobs)
                 if not header["clean"] or worker.jobs >= JOBS_PER_WORKER:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sandbox.agent.system import cpu_time, high, others, run_delay
 
-PATIENCE = 2
+PATIENCE = 9
 """How many times its wall time a case may wait for a core in addition."""
 
 
