@@ -39,7 +39,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def load(path: str) -> dict[str, Any]:
-    """The file's values by parameter, numbers as text, to be read as the command line's are: `1.5` is no whole number.
+    """The file's values by parameter, as text, for the options to read as they read a command line's words.
 
     `${NAME}` stands for an environment variable.
 
@@ -82,7 +82,7 @@ def _value(path: str, value: Any) -> Any:
         return [_value(path, item) for item in value]
     if isinstance(value, dict):
         return [(str(name), str(_value(path, item))) for name, item in value.items()]
-    return value if isinstance(value, bool) else str(value)
+    return str(value)  # an option that takes whole numbers would make 1 of 1.5, and of true
 
 
 def _variable(path: str, name: str) -> str:

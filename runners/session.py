@@ -229,23 +229,25 @@ class _Interrupt:
 
 
 def _write(options: Options, store: Store, records: Sequence[RunRecord]) -> None:
-    """Results to standard output, reports and samples to their files."""
+    """Results to standard output, then reports and samples to their files. Neither goes without for the other."""
     from results.document import document
     from results.report import render
 
-    for record in records:
-        scores = scored(store, record)
-        text = render(record, scores, store.samples(record.run_id))
-        path = Path(options.report) if options.report else store.path.parent / "reports" / f"{record.run_id}.md"
-        to_file(path, [text])
-        if options.as_json:
-            print(json.dumps(document(record, scores), allow_nan=False))
-        else:
-            print(render(record, scores, (), "summary"))
+    found = [(record, scored(store, record)) for record in records]
+    try:
+        for record, scores in found:
+            if options.as_json:
+                print(json.dumps(document(record, scores), allow_nan=False))
+            else:
+                print(render(record, scores, (), "summary"))
         sys.stdout.flush()
-        say(f"report: {path}")
-    if options.dump_samples is not None:
-        to_file(Path(options.dump_samples), dumped(store, records))
+    finally:
+        for record, scores in found:
+            path = Path(options.report) if options.report else store.path.parent / "reports" / f"{record.run_id}.md"
+            to_file(path, [render(record, scores, store.samples(record.run_id))])
+            say(f"report: {path}")
+        if options.dump_samples is not None:
+            to_file(Path(options.dump_samples), dumped(store, records))
 
 
 def scored(store: Store, record: RunRecord) -> list[Score]:

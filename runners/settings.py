@@ -103,6 +103,10 @@ def specs(options: Options) -> list[RunSpec]:
         generations_sha256=digest,
         datasets=tuple(options.datasets),
     )
+    suites = {suite.name for suite in spec.suites}
+    for name, _ in spec.datasets:
+        if name not in suites:
+            raise UnknownName("suite of this run", name, suites, f"--dataset {name}=… gives data to none: name one")
     if generations is not None and len(spec.suites) > 1:
         raise UsageError("--generations holds answers to one suite: name one --task")
     if generations is None and max(spec.k) > spec.n_samples:

@@ -69,12 +69,10 @@ def _config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
     if path is not None:
         from runners.config import load
 
-        many = {option.name for option in ctx.command.params if isinstance(option, click.Option) and option.multiple}
         values = load(path)
-        for name in many & values.keys():
-            if not isinstance(values[name], list):
-                values[name] = [values[name]]
-        ctx.default_map = {**values, **(ctx.default_map or {})}
+        repeatable = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
+        alone = {name: [value] for name, value in values.items() if name in repeatable and isinstance(value, str)}
+        ctx.default_map = {**values, **alone, **(ctx.default_map or {})}
 
 
 POSITIVE = click.IntRange(min=1)

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from runners.launch import launch
+from runners.unified import run
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(os.environ.get("TOUCHSTONE_DATA") or ROOT.parent / "shared" / "data")
 SETTINGS = ("OPENAI", "OLLAMA", "VLLM", "OPENROUTER", "TOUCHSTONE")
@@ -32,7 +35,7 @@ class Program:
     db: Path
 
     def words(self, *arguments: str, module: str = "unified") -> list[str]:
-        place = ["--db", str(self.db)] if module not in ("validate_task", "tasks") else []
+        place = ["--db", str(self.db)] if module not in ("sandbox", "tasks", "validate_task") else []
         return [sys.executable, "-m", f"runners.{module}", *arguments, *place]
 
     def __call__(self, *arguments: str, module: str = "unified", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +71,22 @@ class Program:
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     return Program(tmp_path / "runs.db")
+
+
+@pytest.fixture
+def inside(program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """`program` in this process: quicker, for what ends before anything has run."""
+
+    def call(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(os, "environ", environment(**variables))
+            patch.setattr(sys, "argv", program.words(*arguments)[2:])
+            patch.chdir(ROOT)
+            launch(run, "python -m runners.unified")
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, end.value.code, printed.out, printed.err)
+
+    return call
 
 
 @pytest.fixture

@@ -25,7 +25,34 @@ def config(tmp_path):
 
 def test_load_when_values_are_given_then_they_stand_for_their_options(config):
     path = config("models: {names: [a/b]}\nsampling: {n_samples: 3, top_p: 0.9}\nsuites: {datasets: {easy: d}}\n")
-    assert load(path) == {"models": ["a/b"], "n_samples": 3, "top_p": 0.9, "datasets": [("easy", "d")]}
+    assert load(path) == {"models": ["a/b"], "n_samples": "3", "top_p": "0.9", "datasets": [("easy", "d")]}
+
+
+def test_run_when_a_configuration_is_given_then_each_option_reads_its_value_as_a_word_of_the_command_line(config):
+    text = """
+        models: {names: control/reference}
+        suites: {tasks: [humaneval], datasets: {humaneval: d.jsonl}, limit: 5}
+        sampling: {n_samples: 10, temperature: 1e-1, stop: END, seed: 0x10}
+        execution: {memory: 512m, timeout: 2}
+        scoring: {k: [10, 1]}
+        output: {json: true}
+    """
+    taken = run.make_context("run", ["--config", config(text), "--limit", "3"]).params
+    assert {name: value for name, value in taken.items() if value not in (None, ())} == {
+        "models": ("control/reference",),
+        "tasks": ("humaneval",),
+        "datasets": (("humaneval", "d.jsonl"),),
+        "limit": 3,
+        "n_samples": 10,
+        "temperature": 0.1,
+        "stop": ("END",),
+        "seed": 16,
+        "memory_bytes": 512 << 20,
+        "timeout_s": 2.0,
+        "k": (1, 10),
+        "as_json": True,
+        "concurrency": 16,
+    }
 
 
 def test_load_when_the_example_is_read_then_it_is_taken():

@@ -41,7 +41,9 @@ def test_run_when_the_model_is_a_control_then_its_figure_is_the_known_one(progra
         assert result["metrics"]["pass@1"]["value"] == value
 
 
-@pytest.mark.parametrize(("control", "passed"), [("reference", True), ("broken", False)])
+@pytest.mark.parametrize(
+    ("control", "passed"), [("reference", True), pytest.param("broken", False, marks=pytest.mark.slow)]
+)
 def test_run_when_the_native_tiers_are_run_on_a_control_then_each_task_passes_or_none(
     program, tmp_path, control, passed
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -242,6 +243,56 @@ async def test_stop_when_answers_are_under_way_then_they_are_dropped_and_executi
     await running
     assert sorted(s.key.index for s in bench.done) == [0, 1]
     assert bench.pipeline.stopped
+
+
+async def test_stop_when_a_sample_is_between_turns_then_its_next_turn_is_not_asked_for(store):
+    bench = Bench(store, (part([problem("a", turns=2)]),), lambda r: "right")
+    bench.sandbox.gate.clear()
+    running = asyncio.create_task(bench.pipeline.run())
+    while not bench.sandbox.candidates:
+        await asyncio.sleep(0)
+    bench.pipeline.stop()
+    bench.sandbox.gate.set()
+    await running
+    assert [r.turn for r in bench.model.requests] == [0]
+    assert [s.key.turn for s in bench.done] == [0]
+
+
+async def test_run_when_several_suites_are_asked_then_their_samples_are_under_way_together(store):
+    both = (part([problem("a")]), replace(part([problem("b")]), suite=replace(part([problem("b")]).suite, name="t")))
+    bench = Bench(store, both, lambda r: "right")
+    bench.sandbox.gate.clear()
+    running = asyncio.create_task(bench.pipeline.run())
+    while len(bench.sandbox.candidates) < 2:
+        await asyncio.sleep(0)
+    bench.sandbox.gate.set()
+    await running
+    assert {(s.key.suite, s.verdict.status) for s in bench.done} == {("s", Status.PASSED), ("t", Status.PASSED)}
+
+
+async def test_run_when_the_sandbox_fails_then_the_sample_is_ungraded_and_judged_again_on_resume(store):
+    parts = (part([problem("a")]),)
+    first = Bench(store, parts, lambda r: "right")
+    first.sandbox.run = lambda candidate: asyncio.sleep(0, Execution("compile", fault="the engine is gone"))
+    samples = await first.run()
+    assert samples["a", 0, 0].verdict.status is Status.SANDBOX_ERROR
+    store.finish(RUN, "incomplete", 1.0)
+    second = Bench(store, parts, lambda r: UsageError("must not be asked"))
+    samples = await second.run()
+    assert samples["a", 0, 0].verdict.status is Status.PASSED
+    assert not second.model.requests
+
+
+async def test_run_when_resumed_then_what_a_later_turn_saw_is_what_the_earlier_ones_gave(store):
+    parts = (part([problem("a", turns=2)]),)
+    lost = GenerationError("away")
+    first = Bench(store, parts, lambda r: "wrong" if r.turn == 0 else lost)
+    await first.run()
+    store.finish(RUN, "incomplete", 1.0)
+    second = Bench(store, parts, lambda r: "right")
+    await second.run()
+    (request,) = second.model.requests
+    assert [message.content for message in request.prompt] == ["a 0", "wrong", "a 1"]
 
 
 async def test_run_when_resumed_then_what_is_graded_or_has_arrived_is_not_asked_for_again(store):

@@ -75,6 +75,7 @@ def test_specs_when_answers_are_given_then_their_hash_is_kept_and_no_temperature
         ({"models": ("gpt-4",)}, "'gpt-4' is not PROVIDER/NAME; providers are: control"),
         ({"models": ("opnai/gpt-4",)}, "unknown provider 'opnai'; did you mean 'openai'"),
         ({"models": ("control/broken",) * 2}, "names one model twice"),
+        ({"tasks": ("hard",), "datasets": (("hrad", "d"),)}, "unknown suite of this run 'hrad'; did you mean 'hard'"),
         ({"k": (1, 10), "n_samples": 5}, "pass@10 needs 10 samples of each problem: add --n-samples 10"),
     ],
 )
