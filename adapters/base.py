@@ -66,5 +66,5 @@ def chat(history: Sequence[tuple[Prompt, Completion]], content: str) -> tuple[Me
     messages: list[Message] = []
     for prompt, completion in history:
         last = prompt if isinstance(prompt, str) else prompt[-1].content
-        messages += [Message("user", last), Message("assistant", completion.text)]
+        messages += [Message("user", last), Message("assistant", completion.answer)]
     return (*messages, Message("user", content))

@@ -218,9 +218,11 @@ class Completion:
 
     text: str
     finish_reason: FinishReason = "stop"
-    """`refusal`: the provider's filter or the model declined. `length`: cut by the token limit."""
+    """`refusal`: the provider's filter or the model declined. `length`: cut by the token limit, or within reasoning."""
+    answer_at: int = 0
+    """Where in `text` the answer begins: after the reasoning that a model writes before it in a block of its own."""
     thinking: str | None = None
-    """Reasoning that the server kept apart from the answer."""
+    """Reasoning, whether the server kept it apart or it stood in `text`."""
     model_served: str | None = None
     """The model that the server says it answered with."""
     input_tokens: int | None = None
@@ -228,9 +230,21 @@ class Completion:
     ttft_s: float | None = None
     """From sending the request to the first token."""
     total_s: float | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """The server's own times, where it tells them, such as `load`, `prompt` and `generation`."""
     tries: int = 1
+    """Requests made for it: 0 where it came from the cache."""
+    cached: bool = False
+    """Whether it is an earlier answer to the same request; tokens and times are those of then."""
+    cost_usd: float | None = None
+    """What it cost this run, by the list price; None: unknown."""
     effective: Mapping[str, Any] = field(default_factory=dict)
     """The parameters as sent, after what the provider dropped or forced."""
+
+    @property
+    def answer(self) -> str:
+        """The text without the reasoning before it: what is judged, and what a chat goes on from."""
+        return self.text[self.answer_at :]
 
 
 # ── running it ───────────────────────────────────────────────────────────────────────────────────────────────────────

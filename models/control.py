@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 from core.errors import UnknownName
 from core.types import Completion, Request
@@ -15,11 +16,16 @@ class Control(Model):
 
     provider = "control"
     capabilities = Capabilities(styles=("completion", "instruct"))
+    answers_anew = False
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         if name not in ("reference", "broken"):
             raise UnknownName("control model", name, ("reference", "broken"))
+
+    def parameters(self, _: Request) -> dict[str, Any]:
+        """None: it is asked nothing."""
+        return {}
 
     async def generate(self, request: Request) -> Completion:
         """The answer that the adapter gave along with the request."""

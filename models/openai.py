@@ -7,15 +7,17 @@ no tokens in its stream, the tokens are None.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+import math
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from core.errors import ServerUnreachable, TouchstoneError, UnknownName, UsageError
+from core.errors import TouchstoneError, UnknownName
 from core.types import Completion, FinishReason, Request
-from models import keys
-from models.base import Capabilities, Model
-from models.retry import Retry, Transient, failure, retry_after_s, words
+from models.base import Capabilities, Price
+from models.failures import Transient, failure, retry_after_s, words
+from models.http import TIMEOUT, Remote
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -26,44 +28,26 @@ _UNFINISHED = ("", "error", "abort")
 """Finish reasons with which servers end what they could not finish; "" stands for a stream that ended without one."""
 
 
-class OpenAI(Model):
+class OpenAI(Remote):
     """`openai/NAME`. Key: `OPENAI_API_KEY`. Address: `OPENAI_BASE_URL`; one of another server's needs no key."""
 
     provider = "openai"
     capabilities = Capabilities(styles=("instruct", "completion"))
-    retry = Retry()
     key_variable = "OPENAI_API_KEY"
     url_variable = "OPENAI_BASE_URL"
     default_url = "https://api.openai.com/v1"
-    start = "check the network"
-    """What to do where no server answers, before setting another address."""
-    unknown = ""
-    """What to do where the server lacks the model."""
+    official_limit = "max_completion_tokens"
+    """What the provider's own chats call the limit of an answer's tokens."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        url = keys.setting(self.url_variable) or self.default_url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{self.url_variable} is no address of a server: set it to one like {self.default_url}")
-        if parts.password:
-            keys.hide(parts.password)
-        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
-        self._official = f".{parts.hostname}".endswith(".api.openai.com")
-        key = keys.secret(self.key_variable)
-        if key is None and self._needs_key():
-            raise UsageError(f"{self.provider} needs a key: set {self.key_variable}, in the environment or in .env")
+        url, key = self._address(), self._key()
 
         from httpx2 import Timeout
         from openai import AsyncOpenAI
 
         # The client insists on a key; servers that need none ignore it. Retries are ours, so that they are counted.
-        self._client = AsyncOpenAI(
-            api_key=key or "none", base_url=url, max_retries=0, timeout=Timeout(600.0, connect=10.0)
-        )
-
-    def _needs_key(self) -> bool:
-        return self._official
+        self._client = AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=Timeout(**TIMEOUT))
 
     async def check(self) -> None:
         """See that the server answers and, where it lists its models, has this one."""
@@ -73,9 +57,7 @@ class OpenAI(Model):
         try:
             listed = await self._client.models.list()
         except APIConnectionError as error:
-            fault = ServerUnreachable(
-                f"no server answers at {self.url} ({words(error)}): {self.start}, or set {self.url_variable}"
-            )
+            fault = self._unreachable(error)
         except APIStatusError as error:
             if error.status_code not in (401, 403):
                 return
@@ -83,32 +65,25 @@ class OpenAI(Model):
         except (APIError, ValueError):
             return
         else:
-            names = [model.id for model in getattr(listed, "data", None) or ()]
-            if not names or self._is_listed(names):
+            models = {model.id: model for model in getattr(listed, "data", None) or ()}
+            if not models or self._found(models):
                 return
-            fault = UnknownName(f"model at {self.url}", self.name, names, self.unknown)
+            fault = UnknownName(f"model at {self.url}", self.name, models, self.unknown)
         # Raised out here, so that no error that may hold a key hangs on to it.
         raise fault
 
-    def _is_listed(self, names: list[str]) -> bool:
-        return self.name in names
+    def _found(self, models: Mapping[str, Any]) -> bool:
+        """Whether the model is among those listed."""
+        return self.name in models
 
     async def generate(self, request: Request) -> Completion:
         """One completion: a chat for messages, a raw continuation for a string. See `Model.generate`."""
-        return await self.retry.run(lambda: self._attempt(request))
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
-    async def _attempt(self, request: Request) -> Completion:
-        """Make one request."""
         from openai import APIError
 
         sent = self._sent(request)
         raw = isinstance(request.prompt, str)
         # The stops of a continuation are looked for here too, because servers take only a few.
-        answer = _Answer(Transcript(request.params.stop if raw else ()))
+        answer = _Answer(Transcript(request.params.stop if raw else (), chat=not raw))
         fault: TouchstoneError | None = None
         try:
             async with await self._open(request, sent) as stream:
@@ -119,9 +94,9 @@ class OpenAI(Model):
             else:
                 fault = self._failure(error)
         except (ValueError, TypeError, AttributeError) as error:
-            fault = Transient(f"{self.url}: the server sent something that is no part of an answer ({words(error)})")
+            fault = self._garbled(error)
         if fault is None and not answer.refused and answer.finish in _UNFINISHED:
-            fault = Transient(f"{self.url}: the stream ended before the answer did")
+            fault = self._unfinished()
         if fault is not None:
             raise fault
         return answer.transcript.completion(
@@ -129,8 +104,16 @@ class OpenAI(Model):
             model_served=answer.served,
             input_tokens=getattr(answer.usage, "prompt_tokens", None),
             output_tokens=getattr(answer.usage, "completion_tokens", None),
-            effective={"endpoint": f"{self.url}/{'completions' if raw else 'chat/completions'}", **sent},
         )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def parameters(self, request: Request) -> dict[str, Any]:
+        """The body of a request but for the prompt. See `Model.parameters`."""
+        path = "completions" if isinstance(request.prompt, str) else "chat/completions"
+        return {"endpoint": f"{self.url}/{path}", **self._sent(request)}
 
     async def _open(self, request: Request, sent: dict[str, Any]) -> Any:
         options = {"stream": True, "stream_options": {"include_usage": True}, **sent}
@@ -141,19 +124,12 @@ class OpenAI(Model):
 
     def _sent(self, request: Request) -> dict[str, Any]:
         """The parameters of a request, without the prompt."""
-        params = request.params
+        sent = {"model": self.name, **self.sampling(request)}
         # OpenAI's chats deprecate `max_tokens`, and its reasoning models refuse it; elsewhere it is the name that every
         # server knows, and one that does not know the newer name would generate without a limit.
-        chat_limit = "max_completion_tokens" if self._official else "max_tokens"
-        parameters = {
-            "model": self.name,
-            "temperature": params.temperature,
-            "top_p": params.top_p,
-            "max_tokens" if isinstance(request.prompt, str) else chat_limit: params.max_tokens,
-            "seed": None if params.seed is None else params.seed + request.index,
-            "stop": [stop for stop in params.stop if stop][: self.capabilities.max_stops] or None,
-        }
-        return {name: value for name, value in parameters.items() if value is not None}
+        if self.official and "max_tokens" in sent and not isinstance(request.prompt, str):
+            sent[self.official_limit] = sent.pop("max_tokens")
+        return sent
 
     def _failure(self, error: APIError) -> TouchstoneError:
         """What a failed request ends in."""
@@ -178,6 +154,11 @@ class VLLM(OpenAI):
     start = "start one with 'vllm serve NAME'"
     unknown = "serve another with 'vllm serve NAME'"
 
+    @property
+    def official(self) -> bool:
+        """No: it is the user's own."""
+        return False
+
     def _needs_key(self) -> bool:
         return False
 
@@ -189,13 +170,22 @@ class OpenRouter(OpenAI):
     key_variable = "OPENROUTER_API_KEY"
     url_variable = "OPENROUTER_BASE_URL"
     default_url = "https://openrouter.ai/api/v1"
+    official_limit = "max_tokens"
 
     def _needs_key(self) -> bool:
         return True
 
-    def _is_listed(self, names: list[str]) -> bool:
+    def _found(self, models: Mapping[str, Any]) -> bool:
+        """Whether the model is among those listed; its price, which stands there, is taken where none is known yet."""
         # Variants that only route differently, such as `:nitro`, are not listed.
-        return self.name in names or self.name.partition(":")[0] in names
+        listed = models.get(self.name)
+        pricing = getattr(listed, "pricing", None)
+        if self.price is None and isinstance(pricing, dict):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                read, written = (float(pricing[name]) * 1e6 for name in ("prompt", "completion"))
+                if all(0 <= each < math.inf for each in (read, written)):  # -1 stands for one that varies
+                    self.price = Price(read, written, f"{self.url}/models", datetime.now(UTC).date().isoformat())
+        return listed is not None or self.name.partition(":")[0] in models
 
 
 class _Answer:

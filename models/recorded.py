@@ -101,11 +101,16 @@ class Recorded(Model):
 
     provider = "recorded"
     capabilities = Capabilities(styles=("completion", "instruct"))
+    answers_anew = False
 
     def __init__(self, name: str, generations: Generations, known: Sequence[str]) -> None:
         super().__init__(name)
         self._path = generations.path
         self._completions = generations.completions(known)
+
+    def parameters(self, _: Request) -> dict[str, Any]:
+        """None: it is asked nothing."""
+        return {}
 
     async def generate(self, request: Request) -> Completion:
         """The recorded completion. Raises GenerationError where the file has none: it answers first turns alone."""

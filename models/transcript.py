@@ -8,14 +8,19 @@ from typing import Any, TypeGuard
 
 from core.types import Completion, FinishReason
 
+OPENING, CLOSING = "<think>", "</think>"
+"""What chat models write around reasoning that their server leaves in the text; some templates hold the opening."""
+
 
 class Transcript:
     """Collects the pieces of one answer, and when they came. Its clock starts when it is made: make it, then send.
 
-    stops: where a continuation ends. `add` says when one of them has come.
+    stops: where a continuation ends. `add` says when one of them has come. chat: whether it is a chat's answer, which
+    may begin with a block of reasoning; a continuation is code, and none of it is anything else.
     """
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stops: Sequence[str] = (), *, chat: bool = False) -> None:
+        self._chat = chat
         self._started = perf_counter()
         self._first: float | None = None
         self._text: list[str] = []
@@ -44,15 +49,41 @@ class Transcript:
             self._thinking.append(piece)
 
     def completion(self, finish_reason: FinishReason, **fields: Any) -> Completion:
-        """The answer, which has ended now. `fields` are further fields of the Completion."""
+        """The answer, which has ended now. `fields` are further fields of the Completion.
+
+        An answer that ends within its reasoning was cut, whatever the server says.
+        """
+        text, thinking = _join(self._text), _join(self._thinking)
+        answer_at = 0
+        if self._chat:
+            answer_at, reasoning, closed = _reasoning(text)
+            thinking += reasoning
+            if not closed:
+                finish_reason = "length"
         return Completion(
-            text=_join(self._text),
+            text=text,
             finish_reason=finish_reason,
-            thinking=_join(self._thinking) or None,
+            answer_at=answer_at,
+            thinking=thinking or None,
             ttft_s=None if self._first is None else self._first - self._started,
             total_s=perf_counter() - self._started,
             **fields,
         )
+
+
+def _reasoning(text: str) -> tuple[int, str, bool]:
+    """Where the answer begins after a block of reasoning, the reasoning, and whether the block was closed.
+
+    The block stands at the beginning; where its opening is missing, as templates that hold it have it, a closing that
+    stands before every fence of code ends it.
+    """
+    opened = text.lstrip().startswith(OPENING)
+    end = text.find(CLOSING)
+    if opened and end < 0:
+        return len(text), text.lstrip().removeprefix(OPENING), False
+    if end < 0 or (not opened and "```" in text[:end] and "```" not in text[end:]):
+        return 0, "", True
+    return end + len(CLOSING), text[:end].lstrip().removeprefix(OPENING), True
 
 
 def _text(piece: str | None) -> TypeGuard[str]:

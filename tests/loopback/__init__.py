@@ -6,8 +6,9 @@ with OpenAIServer(lambda body: "    return 1\\n", faults=lambda n: Fault(status=
 assert len(server.requests) == 2
 """
 
+from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.ollama import OllamaServer
 from tests.loopback.openai import OpenAIServer
 from tests.loopback.server import Fault, Received, Reply
 
-__all__ = ["Fault", "OllamaServer", "OpenAIServer", "Received", "Reply"]
+__all__ = ["AnthropicServer", "Fault", "OllamaServer", "OpenAIServer", "Received", "Reply"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.loopback.server import Exchange, LoopbackServer, Reply
@@ -12,13 +12,17 @@ from tests.loopback.server import Exchange, LoopbackServer, Reply
 class OpenAIServer(LoopbackServer):
     """`/v1/chat/completions`, `/v1/completions` (streamed or whole) and `/v1/models`. See LoopbackServer."""
 
+    details: Mapping[str, dict[str, Any]] = {}
+    """What the list says more of a model."""
+
     @property
     def url(self) -> str:
         return f"{self.origin}/v1"
 
     def _get(self, exchange: Exchange, path: str) -> None:
         if path == "/v1/models" and self.models is not None:
-            data = [{"id": name, "object": "model", "created": 0, "owned_by": "loopback"} for name in self.models]
+            known = {"object": "model", "created": 0, "owned_by": "loopback"}
+            data = [{"id": name, **known, **self.details.get(name, {})} for name in self.models]
             exchange.json(200, {"object": "list", "data": data})
         else:
             exchange.json(404, self._error("no such page", {}))

@@ -76,9 +76,9 @@ class Received:
 class LoopbackServer:
     """A model server. A context manager; it takes connections while the context lasts.
 
-    answer: what it answers. faults: what goes wrong. latency_s: how long it is silent before the first byte.
-    models: the names that it lists; None: it cannot list any. key: where given, the only key that it lets in.
-    requests: the requests for answers, in the order in which they came.
+    answer: what it answers. faults: what goes wrong, by a request's number; faults_of: by its body. latency_s: how long
+    it is silent before the first byte. models: the names that it lists; None: it cannot list any. key: where given, the
+    only key that it lets in. requests: the requests for answers, in the order in which they came.
     """
 
     def __init__(
@@ -86,11 +86,13 @@ class LoopbackServer:
         answer: Answer = lambda _: "",
         *,
         faults: Faults = lambda _: None,
+        faults_of: Callable[[dict[str, Any]], Fault | None] = lambda _: None,
         latency_s: float = 0.0,
         models: tuple[str, ...] | None = ("m",),
         key: str | None = None,
     ) -> None:
-        self.answer, self.faults, self.latency_s, self.models, self.key = answer, faults, latency_s, models, key
+        self.answer, self.faults, self.faults_of, self.models, self.key = answer, faults, faults_of, models, key
+        self.latency_s = latency_s
         self.requests: list[Received] = []
         self.held = threading.Event()
         """A request is being held."""
@@ -139,7 +141,7 @@ class LoopbackServer:
         with self._lock:
             self.requests.append(Received(path, body, headers))
             number = len(self.requests)
-        fault = self.faults(number) or Fault()
+        fault = self.faults(number) or self.faults_of(body) or Fault()
         self._closing.wait(self.latency_s)
         if fault.status is not None:
             extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}

@@ -13,8 +13,9 @@ import pytest
 
 from core.errors import GenerationError, ServerUnreachable, TouchstoneError, UnknownName, UsageError
 from core.types import Completion, Prompt
+from models.line import Line
 from models.openai import VLLM, OpenAI, OpenRouter
-from models.retry import Retry
+from models.pace import Allowance
 from tests.loopback import Fault, OpenAIServer, Reply
 from tests.models.asking import CHAT, request
 
@@ -28,16 +29,14 @@ def model_of(server: OpenAIServer | str, kind: type[OpenAI] = OpenAI, name: str 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(kind.url_variable, server if isinstance(server, str) else server.url)
         patch.setenv(kind.key_variable, key)
-        model = kind(name)
-    model.retry = Retry(tries=4, first_s=0)
-    return model
+        return kind(name)
 
 
 async def complete(
     server: OpenAIServer, prompt: Prompt = CHAT, kind: type[OpenAI] = OpenAI, **asked: Any
 ) -> Completion:
     async with asyncio.timeout(30), model_of(server, kind) as model:
-        return await model.generate(request(prompt, **asked))
+        return await Line(model, Allowance(tries=4, first_s=0)).complete(request(prompt, **asked))
 
 
 async def failing(server: OpenAIServer, expected: type[TouchstoneError]) -> TouchstoneError:
@@ -237,8 +236,8 @@ async def test_generate_when_the_answer_is_never_finished_then_is_a_generation_e
 async def test_generate_when_the_server_says_when_to_come_back_then_that_is_when() -> None:
     with OpenAIServer(says("x"), faults=once(Fault(status=429, retry_after="0.01"))) as server:
         async with asyncio.timeout(30), model_of(server) as model:
-            model.retry = Retry(first_s=3600, longest_s=3600)
-            assert (await model.generate(request())).tries == 2
+            line = Line(model, Allowance(first_s=3600))
+            assert (await line.complete(request())).tries == 2
 
 
 async def test_generate_when_the_server_would_have_one_wait_for_long_then_gives_up() -> None:
@@ -275,7 +274,7 @@ async def test_generate_when_the_server_has_gone_then_is_a_generation_error() ->
         model = model_of(server)
     async with model:
         with pytest.raises(GenerationError, match=r"Connection error") as caught:
-            await model.generate(request())
+            await Line(model, Allowance(tries=4, first_s=0)).complete(request())
     assert caught.value.tries == 4
 
 
@@ -377,6 +376,25 @@ async def test_check_when_an_openrouter_variant_only_routes_differently_then_pas
     with OpenAIServer(models=("maker/m",)) as server:
         async with model_of(server, OpenRouter, "maker/m:nitro") as model:
             await model.check()
+
+
+@pytest.mark.parametrize(
+    ("pricing", "price"),
+    [
+        ({"prompt": "0.0000003", "completion": "0.00000125"}, (pytest.approx(0.3), pytest.approx(1.25))),
+        ({"prompt": "0", "completion": "0"}, (0, 0)),
+        ({"prompt": "-1", "completion": "-1"}, None),
+        ({"prompt": "free"}, None),
+        (None, None),
+    ],
+)
+async def test_check_when_openrouter_lists_a_price_then_that_is_the_models(pricing: Any, price: Any) -> None:
+    with OpenAIServer(models=("maker/m",)) as server:
+        server.details = {"maker/m": {"pricing": pricing}}
+        async with model_of(server, OpenRouter, "maker/m") as model:
+            await model.check()
+    assert (None if model.price is None else (model.price.input, model.price.output)) == price
+    assert model.price is None or model.price.source == f"{server.url}/models"
 
 
 @pytest.mark.parametrize("models", [None, ()])

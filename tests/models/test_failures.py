@@ -6,56 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from core.errors import GenerationError, UsageError
-from core.types import Completion
-from models.retry import Retry, Transient, failure, retry_after_s, words
-
-
-async def test_run_when_requests_fail_at_first_then_counts_them_all() -> None:
-    faults: list[GenerationError] = [Transient("a"), Transient("b")]
-
-    async def attempt() -> Completion:
-        if faults:
-            raise faults.pop()
-        return Completion("x")
-
-    assert (await Retry(first_s=0).run(attempt)).tries == 3
-
-
-async def test_run_when_every_request_fails_then_gives_up_with_the_last_failure_and_the_count() -> None:
-    async def attempt() -> Completion:
-        raise Transient("busy")
-
-    with pytest.raises(GenerationError, match="busy") as caught:
-        await Retry(tries=4, first_s=0).run(attempt)
-    assert caught.value.tries == 4
-
-
-@pytest.mark.parametrize("fault", [GenerationError("no"), UsageError("no")])
-async def test_run_when_another_request_would_not_help_then_makes_none(fault: Exception) -> None:
-    made = 0
-
-    async def attempt() -> Completion:
-        nonlocal made
-        made += 1
-        raise fault
-
-    with pytest.raises(type(fault)):
-        await Retry(first_s=0).run(attempt)
-    assert made == 1
-
-
-def test_wait_when_the_server_asks_for_none_then_doubles_up_to_the_longest_less_up_to_a_half() -> None:
-    retry = Retry(tries=5000, first_s=1, longest_s=8)
-    for tries, full in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (4999, 8)]:
-        waits = {retry.wait_s(tries, Transient("")) for _ in range(20)}
-        assert all(wait is not None and full / 2 <= wait <= full for wait in waits)
-        assert len(waits) > 1
-
-
-def test_wait_when_the_server_asks_for_one_then_is_that_unless_patience_ends() -> None:
-    retry = Retry(patience_s=60)
-    assert retry.wait_s(1, Transient("", retry_after_s=60)) == 60
-    assert retry.wait_s(1, Transient("", retry_after_s=61)) is None
+from models.failures import Transient, failure, retry_after_s, words
 
 
 def test_retry_after_when_seconds_or_a_date_then_seconds_from_now() -> None:
@@ -105,3 +56,10 @@ def test_words_when_an_error_is_long_then_is_short() -> None:
 
 def test_words_when_an_error_says_nothing_then_is_its_kind() -> None:
     assert words(TimeoutError()) == "TimeoutError"
+
+
+@pytest.mark.parametrize(("status", "throttled"), [(429, True), (529, True), (503, False), (500, False), (408, False)])
+def test_failure_when_too_much_was_asked_then_says_so(status: int, throttled: bool) -> None:
+    error = failure(status, "said", key="K", address="A", retry_after_s=3)
+    assert isinstance(error, Transient)
+    assert (error.throttled, error.retry_after_s) == (throttled, 3)
