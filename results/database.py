@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +33,10 @@ def path_of(url: str) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def connect(path: Path) -> Database:
+def connect(path: Path, migrations: Mapping[str, str] = sql.MIGRATIONS) -> Database:
     """Open a database, made with its folders where there is none, its schema brought up to date.
+
+    migrations: the steps of its schema, in order.
 
     Raises BadData for a file that is none of Touchstone's, UsageError for one of a newer version, StorageError.
     """
@@ -44,7 +46,7 @@ def connect(path: Path) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = Database(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None))
         try:
-            _migrate(db, path)
+            _migrate(db, path, migrations)
             db.enable_wal()
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -102,22 +104,22 @@ def _locked(lock: Path) -> int | None:
         os.close(file)
 
 
-def _migrate(db: Database, path: Path) -> None:
+def _migrate(db: Database, path: Path, steps: Mapping[str, str]) -> None:
     from sqlite_utils import Migrations
 
     migrations = Migrations("touchstone")
-    for name, script in sql.MIGRATIONS.items():
+    for name, script in steps.items():
         migrations(name=name)(lambda db, script=script: db.executescript(script))
     tables = db.table_names()  # before what is applied, since another process may be making both
     applied = len(migrations.applied(db))
-    if applied > len(sql.MIGRATIONS):
+    if applied > len(steps):
         raise UsageError(
-            f"{path}: its schema is version {applied}, this Touchstone knows {len(sql.MIGRATIONS)}: "
+            f"{path}: its schema is version {applied}, this Touchstone knows {len(steps)}: "
             "pip install --upgrade touchstone, or name another file: --db"
         )
     if tables and not applied:
         raise BadData(str(path), "a SQLite database, but not one of Touchstone's; name another file: --db")
-    if applied < len(sql.MIGRATIONS):
+    if applied < len(steps):
         db.execute("BEGIN IMMEDIATE")
         try:
             migrations.apply(db)

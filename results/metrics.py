@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from core.types import Metric, Sample, Score, Status
+from core.types import Completion, Metric, Sample, Score, Status
 from results.records import SuiteRecord
 
 Z95 = 1.959963984540054
@@ -78,10 +78,11 @@ def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequenc
     as one sample: ungraded if one of them is, passed if all of them passed, else what the first other one was.
 
     `n_samples` is the number asked for, and the ledger holds those whose fate is known: the difference is still
-    missing, and counts as ungraded. `usage` sums up what is known, None where nothing is: tokens of all turns;
-    `length_share`, the share of completions that the token limit cut; `judged_data` and `judged_one_process`, the turns
-    by judging mode; `cost_usd` is None, no prices being known. `timing`: seconds summed over samples, and the median
-    time to the first token.
+    missing, and counts as ungraded. `usage` counts turns: `completions`, those of them that came from the cache
+    (`cached`), the `requests` made for all, lost ones included; tokens summed over the `counted` completions, whose
+    tokens are known; `cost_usd` by list prices, None unless every completion's is known; `length_share`, the share of
+    completions that the token limit cut; `judged_data` and `judged_one_process`, by judging mode. `timing`: seconds
+    summed over samples, and the median time to the first token.
 
     Raises ValueError for a sample that is not one of the suite's, or comes twice.
     """
@@ -168,31 +169,45 @@ class _Usage:
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
         self._ttft_s = array("d")
-        self._completions = self._cut = 0
+        self._counts: Counter[str] = Counter()
 
     def watch(self, samples: Iterable[Sample]) -> Iterable[Sample]:
         for sample in samples:
             self._add("execution_s", sample.wall_s)
+            self._counts["requests"] += sample.tries
             if sample.verdict.judging is not None:
-                self._add("judged_" + sample.verdict.judging.replace("-", "_"), 1)
-            if (completion := sample.completion) is not None:
-                self._completions += 1
-                self._cut += completion.finish_reason == "length"
-                self._add("input_tokens", completion.input_tokens)
-                self._add("output_tokens", completion.output_tokens)
-                self._add("generation_s", completion.total_s)
-                if completion.ttft_s is not None:
-                    self._ttft_s.append(completion.ttft_s)
+                self._counts["judged_" + sample.verdict.judging.replace("-", "_")] += 1
+            if sample.completion is not None:
+                self._take(sample.completion)
             yield sample
 
+    def _take(self, completion: Completion) -> None:
+        self._counts["completions"] += 1
+        self._counts["cut"] += completion.finish_reason == "length"
+        self._counts["cached"] += completion.cached
+        self._counts["counted"] += None not in (completion.input_tokens, completion.output_tokens)
+        self._counts["priced"] += completion.cost_usd is not None
+        self._add("input_tokens", completion.input_tokens)
+        self._add("output_tokens", completion.output_tokens)
+        self._add("cost_usd", completion.cost_usd)
+        self._add("generation_s", completion.total_s)
+        if completion.ttft_s is not None:
+            self._ttft_s.append(completion.ttft_s)
+
     def usage(self) -> dict[str, int | float | None]:
+        counts = self._counts
+        all_priced = counts["priced"] == counts["completions"]
         return {
+            "completions": counts["completions"],
+            "requests": counts["requests"],
+            "cached": counts["cached"],
             "input_tokens": self._sums.get("input_tokens"),
             "output_tokens": self._sums.get("output_tokens"),
-            "cost_usd": None,
-            "length_share": self._cut / self._completions if self._completions else None,
-            "judged_data": self._sums.get("judged_data", 0),
-            "judged_one_process": self._sums.get("judged_one_process", 0),
+            "counted": counts["counted"],
+            "cost_usd": self._sums.get("cost_usd") if all_priced else None,
+            "length_share": counts["cut"] / counts["completions"] if counts["completions"] else None,
+            "judged_data": counts["judged_data"],
+            "judged_one_process": counts["judged_one_process"],
         }
 
     def timing(self) -> dict[str, float | None]:

@@ -105,16 +105,19 @@ def prompt_hash(prompt: Prompt) -> str:
     return hashlib.sha256(encode(to_record(prompt)).encode()).hexdigest()
 
 
-def sample_line(sample: Sample) -> dict[str, Any]:
-    """A sample as `--dump-samples` writes it, a line each. What is unknown is None."""
+def sample_line(run: RunRecord, sample: Sample) -> dict[str, Any]:
+    """A run's sample as `--dump-samples` writes it, a line each. What is unknown is None."""
     key, verdict, completion, solution = sample.key, sample.verdict, sample.completion, sample.solution
     return {
+        "run_id": run.run_id,
+        "model": run.spec.model,
         "task_id": key.task_id,
         "index": key.index,
         "turn": key.turn,
         "suite": key.suite,
         "status": verdict.status.value,
         "completion": completion.text if completion else None,
+        "answer_at": completion.answer_at if completion else None,
         "solution": solution.code if solution else None,
         "method": solution.method if solution else None,
         "detail": verdict.detail,
@@ -127,7 +130,10 @@ def sample_line(sample: Sample) -> dict[str, Any]:
         "output_tokens": completion.output_tokens if completion else None,
         "ttft_s": completion.ttft_s if completion else None,
         "total_s": completion.total_s if completion else None,
+        "timings": to_record(completion.timings) if completion else None,
         "tries": sample.tries,
+        "cached": completion.cached if completion else None,
+        "cost_usd": completion.cost_usd if completion else None,
         "cpu_s": sample.cpu_s,
         "wall_s": sample.wall_s,
         "peak_memory_bytes": sample.peak_memory_bytes,

@@ -108,6 +108,9 @@ def _notes(scores: Sequence[Score]) -> Iterator[str]:
                 yield f"{code(name)} of {code(score.suite)} leaves out {few}."
         if cut_share := score.usage["length_share"]:
             yield f"The token limit cut {percent(cut_share)} of the completions of {code(score.suite)}."
+        completions, counted = score.usage["completions"] or 0, score.usage["counted"] or 0
+        if 0 < counted < completions:
+            yield f"Tokens of {code(score.suite)} are those of {counted:,} of {completions:,} completions."
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,19 +192,26 @@ def _ungraded(scores: Sequence[Score]) -> str:
 
 
 def _usage(scores: Sequence[Score]) -> str:
-    header = ("suite", "input tokens", "output tokens", "generation", "first token (median)", "execution")
+    header = (
+        *("suite", "completions", "requests", "cached", "input tokens", "output tokens", "cost"),
+        *("generation", "first token (median)", "execution"),
+    )
     rows = [
         (
             score.suite,
+            _number(score.usage["completions"]),
+            _number(score.usage["requests"]),
+            _number(score.usage["cached"]),
             _number(score.usage["input_tokens"]),
             _number(score.usage["output_tokens"]),
+            dollars(score.usage["cost_usd"]),
             _seconds(score.timing["generation_s"]),
             _seconds(score.timing["ttft_p50_s"]),
             _seconds(score.timing["execution_s"]),
         )
         for score in scores
     ]
-    return table(header, rows, "lrrrrr")
+    return table(header, rows, "l" + "r" * (len(header) - 1))
 
 
 def _judging(scores: Sequence[Score]) -> str:
@@ -291,6 +301,13 @@ def _asked(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:,}"
+
+
+def dollars(usd: float | None) -> str:
+    """An amount in US dollars: to the cent, or to three digits where it is less than one."""
+    if usd is None:
+        return "unknown"
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.3g}"
 
 
 def _seconds(value: float | None) -> str:

@@ -118,3 +118,12 @@ JOIN prompts ON hash = samples.prompt_hash
 LEFT JOIN completions USING (problem, "index", turn)
 WHERE problem = ? ORDER BY "index", turn
 """
+
+EXPERIENCE = """
+SELECT
+  count(*), avg(json_extract(body, '$.input_tokens')), avg(json_extract(body, '$.output_tokens')),
+  avg(json_extract(body, '$.total_s'))
+FROM completions
+JOIN problems ON problems.id = problem JOIN suites ON suites.id = suite JOIN runs USING (run_id)
+WHERE name = ? AND style = ? AND json_extract(spec, '$.model') = ? AND NOT coalesce(json_extract(body, '$.cached'), 0)
+"""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from core.errors import UnknownName, UsageError
-from core.types import Completion, Prompt, RunSpec, Sample, SampleKey
+from core.types import Completion, Prompt, PromptStyle, RunSpec, Sample, SampleKey
 from results import database, sql
 from results.records import (
     ProblemRecord,
@@ -44,6 +44,16 @@ class RunSummary:
     suites: tuple[str, ...]
     n_samples: int
     """Stored so far; several turns count as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What completions have taken so far, on average; None: nobody counted."""
+
+    completions: int
+    input_tokens: float | None
+    output_tokens: float | None
+    total_s: float | None
 
 
 class Store:
@@ -194,6 +204,11 @@ class Store:
         with database.faults(self.path):
             body = self._completion(self._place(run_id, key))
         return None if body is None else from_record(Completion, json.loads(body), f"run {run_id}")
+
+    def experience(self, model: str, suite: str, style: PromptStyle) -> Experience:
+        """What the completions of a model took on a suite in a style, over all runs; those from a cache left out."""
+        with database.faults(self.path):
+            return Experience(*self._execute(sql.EXPERIENCE, (suite, style, model)).fetchone())
 
     def graded(self, run_id: str, suite: str) -> set[SampleKey]:
         """The keys of a suite's graded samples."""

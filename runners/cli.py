@@ -9,6 +9,7 @@ import click
 from runners.launch import launch
 
 COMMANDS = {
+    "cache": ("runners.cache:cache", "The answers that are kept across runs: stats, clear."),
     "doctor": ("runners.doctor:doctor", "What works here and what is missing: keys, a model, the sandbox, the disk."),
     "report": ("runners.report:report", "A stored run's report in Markdown."),
     "run": ("runners.unified:run", "Evaluate models on coding suites: generate, run in the sandbox, score, report."),

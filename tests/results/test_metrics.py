@@ -186,22 +186,39 @@ def test_score_of_a_sample_that_does_not_belong_then_value_error(samples, messag
 
 def test_score_then_usage_sums_what_is_known_and_timing_is_in_seconds():
     asked = suite(problems=("a",), n_samples=3)
-    known = Completion("x", "length", input_tokens=5, output_tokens=7, ttft_s=0.5, total_s=2.0)
+    known = Completion("x", "length", input_tokens=5, output_tokens=7, ttft_s=0.5, total_s=2.0, cost_usd=0.25)
     samples = [
-        sample("a", 0, completion=known, wall_s=1.5),
+        sample("a", 0, completion=known, wall_s=1.5, tries=3),
         sample("a", 1, completion=replace(known, finish_reason="stop", ttft_s=0.1, input_tokens=None), wall_s=0.25),
-        sample("a", 2, status=Status.GENERATION_ERROR),
+        sample("a", 2, status=Status.GENERATION_ERROR, tries=8),
     ]
     got = score(asked, "m/x", samples, [1])
     assert got.usage == {
+        "completions": 2,
+        "requests": 12,
+        "cached": 0,
         "input_tokens": 5,
         "output_tokens": 14,
-        "cost_usd": None,
+        "counted": 1,
+        "cost_usd": 0.5,
         "length_share": 0.5,
         "judged_data": 2,
         "judged_one_process": 0,
     }
     assert got.timing == {"generation_s": 4.0, "execution_s": 1.75, "ttft_p50_s": 0.3}
+
+
+def test_score_when_the_cost_of_one_completion_is_unknown_then_that_of_all_is():
+    completions = [Completion("x", cost_usd=0.25), Completion("x")]
+    samples = [sample("a", index, completion=completion) for index, completion in enumerate(completions)]
+    assert score(suite(problems=("a",), n_samples=2), "m/x", samples, [1]).usage["cost_usd"] is None
+
+
+def test_score_when_completions_come_from_the_cache_then_they_are_counted_and_cost_nothing():
+    kept = Completion("x", tries=0, cached=True, cost_usd=0.0)
+    samples = [sample("a", index, completion=kept, tries=0) for index in range(2)]
+    usage = score(suite(problems=("a",), n_samples=2), "m/x", samples, [1]).usage
+    assert (usage["cached"], usage["requests"], usage["cost_usd"]) == (2, 0, 0.0)
 
 
 def test_score_of_nothing_then_everything_unknown_is_none():

@@ -166,14 +166,14 @@ def test_from_record_of_a_wrong_field_then_bad_data_names_it(path, value, field)
 @given(samples)
 def test_sample_line_then_valid_by_its_schema_and_one_line_of_json(value):
     schema = json.loads((ROOT / "results" / "schemas" / "sample.schema.json").read_text())
-    line = sample_line(value)
+    line = sample_line(run(), value)
     errors = [error.message for error in Draft202012Validator(schema).iter_errors(line) if error.validator != "minimum"]
     assert errors == []
     assert "\n" not in encode(line)
 
 
 def test_sample_line_when_there_is_no_completion_then_null():
-    line = sample_line(sample(status=Status.GENERATION_ERROR, tries=4))
+    line = sample_line(run(), sample(status=Status.GENERATION_ERROR, tries=4))
     assert line["status"] == "generation_error"
     assert line["tries"] == 4
     unknown = {name for name, value in line.items() if value is None}
@@ -181,7 +181,8 @@ def test_sample_line_when_there_is_no_completion_then_null():
 
 
 def test_sample_line_then_the_completion_is_raw_and_the_solution_is_what_ran():
-    line = sample_line(sample())
+    line = sample_line(run(), sample())
+    assert (line["run_id"], line["model"]) == ("20260102-aaaa", "ollama/qwen2.5-coder")
     assert line["completion"] == "```python\nadd = 0\n```"
     assert (line["solution"], line["method"]) == ("add = 0", "fence")
     assert line["prompt"] == [{"role": "user", "content": "Write add."}]
