@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import models
 from core.errors import BadData, UnknownName, UsageError
+from models import catalog
+from models.pace import Allowance
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "models": {"names": "models", "generations": "generations"},
@@ -22,6 +26,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "stop": "stop",
         "prompt_style": "prompt_style",
         "concurrency": "concurrency",
+        "cache": "cache",
+        "max_cost": "max_cost",
     },
     "execution": {
         "sandbox": "sandbox",
@@ -38,8 +44,26 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
+def _allowance(path: str, name: str, entry: Any) -> Allowance:
+    """What a model may be asked, as the file says."""
+    names = [field.name for field in fields(Allowance)]
+    for key, value in _mapping(path, entry, name).items():
+        if key not in names:
+            raise UnknownName(f"limit of '{name}' in {path}", str(key), names)
+        whole = key in ("concurrency", "tries")
+        if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < float("inf"):
+            raise BadData(path, f"should be a {'whole ' if whole else ''}number above 0", field=f"{name}.{key}")
+    return Allowance(**entry or {})
+
+
+TABLES: Mapping[str, Callable[[str, str, Any], Any]] = {"limits": _allowance, "catalog": catalog.checked}
+"""Section → what reads one of its entries, which are of models or providers."""
+
+
 def load(path: str) -> dict[str, Any]:
     """The file's values by parameter, as text, for the options to read as they read a command line's words.
+
+    The sections of `TABLES` are values already: PROVIDER or PROVIDER/NAME → what is said of it.
 
     `${NAME}` stands for an environment variable.
 
@@ -57,8 +81,14 @@ def load(path: str) -> dict[str, Any]:
         raise BadData(path, f"is not YAML: {getattr(error, 'problem', None) or error}", line=line) from error
     values: dict[str, Any] = {}
     for section, content in _mapping(path, document).items():
+        if section in TABLES:
+            entries = _mapping(path, content, section)
+            values[section] = {
+                name: TABLES[section](path, _provider(path, section, name), entry) for name, entry in entries.items()
+            }
+            continue
         if section not in SECTIONS:
-            raise UnknownName(f"section of {path}", str(section), SECTIONS)
+            raise UnknownName(f"section of {path}", str(section), (*SECTIONS, *TABLES))
         for key, value in _mapping(path, content, section).items():
             if key not in SECTIONS[section]:
                 raise UnknownName(f"key in section '{section}' of {path}", str(key), SECTIONS[section])
@@ -83,6 +113,14 @@ def _value(path: str, value: Any) -> Any:
     if isinstance(value, dict):
         return [(str(name), str(_value(path, item))) for name, item in value.items()]
     return str(value)  # an option that takes whole numbers would make 1 of 1.5, and of true
+
+
+def _provider(path: str, section: str, name: Any) -> str:
+    """An entry's name, if it is that of a provider or begins with one's."""
+    provider = str(name).partition("/")[0]
+    if provider not in models.registry.names():
+        raise UnknownName(f"provider in section '{section}' of {path}", provider, models.registry.names())
+    return str(name)
 
 
 def _variable(path: str, name: str) -> str:

@@ -16,7 +16,7 @@ from runners.launch import launch
 
 SPACE_BYTES = 1 << 30
 """Free space below which a run may not end well."""
-KEYS = ("OPENAI_API_KEY", "OPENROUTER_API_KEY", "VLLM_API_KEY")
+KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY", "VLLM_API_KEY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,15 @@ def _disk(db: str | None) -> Finding:
 async def _ping(model: str) -> str:
     import models
     from core.types import Answers, Message, Request, SamplingParams
+    from models.line import Line
 
-    provider, name = models.split(model)
-    async with models.registry.get(provider)(name) as made:
+    async with models.make(model) as made:
         await made.check()
         prompt = (Message("user", "Answer with the word ready."),)
         params = SamplingParams(temperature=None, max_tokens=16)
         request = Request("doctor", "ping", 0, 0, prompt, params, Answers("ready", ("no",)))
-        completion = await made.generate(request)
-    text = " ".join(completion.text.split())[:40]
+        completion = await Line(made).complete(request)
+    text = " ".join(completion.answer.split())[:40]
     return f"answered {text!r} in {completion.total_s or 0:.2f} s"
 
 

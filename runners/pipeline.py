@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from adapters.base import Adapter
 from core.errors import GenerationError
@@ -28,9 +29,9 @@ from core.types import (
     Suite,
     Verdict,
 )
-from models.base import Model
 from results.records import ProblemRecord, SuiteRecord
 from results.store import Store
+from runners.source import OverBudget, Source
 from sandbox.base import Sandbox
 from sandbox.verdict import verdict
 
@@ -62,8 +63,7 @@ class Part:
 class Pipeline:
     """One run, from what is stored of it to its last sample.
 
-    concurrency: completions asked for at once. workers: the sandbox's, that many executions at once.
-    done: called with each sample when it is stored.
+    workers: the sandbox's, that many executions at once. done: called with each sample when it is stored.
     """
 
     def __init__(
@@ -71,19 +71,17 @@ class Pipeline:
         run_id: str,
         spec: RunSpec,
         parts: tuple[Part, ...],
-        model: Model,
+        source: Source,
         sandbox: Sandbox,
         store: Store,
         *,
-        concurrency: int,
         workers: int,
         done: Callable[[Sample], None],
     ) -> None:
         self.run_id, self.spec, self.parts = run_id, spec, parts
-        self.model, self.sandbox, self.store, self.done = model, sandbox, store, done
-        self.stopped = False
-        self._asking = asyncio.Semaphore(concurrency)
-        self._under_way = asyncio.Semaphore(concurrency + AHEAD * workers)
+        self.source, self.sandbox, self.store, self.done = source, sandbox, store, done
+        self.stopped: Literal["interrupted", "over budget"] | None = None
+        self._under_way = asyncio.Semaphore(source.at_once + AHEAD * workers)
         self._generating: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -109,7 +107,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Take no new work: completions under way are given up, executions are finished and stored."""
-        self.stopped = True
+        self.stopped = "interrupted"
         for task in self._generating:
             task.cancel()
 
@@ -132,6 +130,9 @@ class Pipeline:
                     return
                 try:
                     completion = await self._generate(part, problem, key, prompt)
+                except OverBudget:
+                    self.stopped = "over budget"
+                    return
                 except GenerationError as error:
                     lost = Verdict(Status.GENERATION_ERROR, str(error))
                     self._keep(Sample(key, lost, prompt, None, tries=error.tries))
@@ -148,8 +149,7 @@ class Pipeline:
         assert task is not None
         self._generating.add(task)
         try:
-            async with self._asking:
-                return await self.model.generate(request)
+            return await self.source.complete(request)
         finally:
             self._generating.discard(task)
 
@@ -159,7 +159,7 @@ class Pipeline:
         if completion.finish_reason == "refusal":
             refused = Verdict(Status.REFUSED, "the provider or the model declined")
             return Sample(key, refused, prompt, completion, tries=completion.tries)
-        candidate = part.adapter.candidate(problem, key.turn, completion.text, part.style, part.params.stop)
+        candidate = part.adapter.candidate(problem, key.turn, completion.answer, part.style, part.params.stop)
         if candidate is None:
             empty = Verdict(Status.NO_SOLUTION, "the answer is empty")
             return Sample(key, empty, prompt, completion, tries=completion.tries)

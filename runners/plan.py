@@ -32,7 +32,7 @@ def fresh(options: Options) -> list[Plan]:
     """A plan for each model of a new invocation. Raises UsageError."""
     made = specs(options)
     loaded = _load(made[0])
-    return [_plan(spec, loaded) for spec in made]
+    return [_plan(options, spec, loaded) for spec in made]
 
 
 def resumed(options: Options, record: RunRecord) -> Plan:
@@ -41,7 +41,7 @@ def resumed(options: Options, record: RunRecord) -> Plan:
     spec = record.spec
     if options.generations is not None:  # the same content, perhaps at another place by now
         spec = replace(spec, generations=options.generations)
-    plan = _plan(spec, _load(spec))
+    plan = _plan(options, spec, _load(spec))
     was = {(suite.harness, suite.name): suite for suite in record.suites}
     found = []
     for part in plan.parts:
@@ -64,7 +64,7 @@ def _load(spec: RunSpec) -> list[tuple[Adapter, Suite]]:
     return loaded
 
 
-def _plan(spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]]) -> Plan:
+def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]]) -> Plan:
     """Suites and model brought together: styles, stops, counts. Raises UsageError where they do not fit."""
     model: Model
     generations = None
@@ -80,8 +80,7 @@ def _plan(spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]]) -> Plan:
         known = [problem.task_id for problem in loaded[0][1].problems]
         model = Recorded(spec.model, generations, known)
     else:
-        provider, name = models.split(spec.model)
-        model = models.registry.get(provider)(name)
+        model = models.make(spec.model, options.catalog)
         if max(spec.k) > 1 and spec.params.temperature == 0 and model.capabilities.temperature:
             raise UsageError(
                 f"pass@{max(spec.k)} at temperature 0 compares a sample with itself: add --temperature 0.8, or --k 1"

@@ -19,7 +19,7 @@ def report(run: str, template: str, output: Path | None, dump_samples: Path | No
     """A stored run's report in Markdown. RUN is its id, the beginning of it, or "latest"."""
     from results.report import render
     from results.store import Store
-    from runners.session import dumped, scored, to_file
+    from runners.output import dumped, scored, to_file
     from runners.settings import database
 
     with Store.open(database(db)) as store:

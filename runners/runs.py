@@ -50,7 +50,7 @@ def show(run: str, db: str | None, as_json: bool) -> None:
     from results.document import document
     from results.report import render
     from results.store import Store
-    from runners.session import scored
+    from runners.output import scored
     from runners.settings import database
 
     with Store.open(database(db)) as store:

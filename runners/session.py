@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import signal
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 
 import sandbox as sandboxes
-from core.errors import StorageError
-from core.types import RunSpec, Score
-from results.records import RunRecord, RunStatus
+from core.errors import StorageError, UsageError
+from core.types import Request, RunSpec
+from models.line import Line
+from results.cache import Cache, path_beside
+from results.records import RunRecord, RunStatus, to_record
 from results.store import Store
+from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
-from runners.pipeline import Pipeline
+from runners.output import write
+from runners.pipeline import Part, Pipeline
 from runners.plan import Plan, fresh, resumed
 from runners.progress import Display, Tally
-from runners.settings import Options, cores, database, refuse_if_different
+from runners.settings import Options, allowance, cores, database, refuse_if_different
+from runners.source import Budget, Source
 from sandbox.base import Sandbox
 
 UNGRADED = 3
@@ -37,6 +39,7 @@ class Run:
 
     record: RunRecord
     plan: Plan
+    source: Source
     graded: int = 0
     """Turns that were graded before this session."""
 
@@ -57,22 +60,26 @@ def evaluate(options: Options) -> int:
 
 async def _evaluate(options: Options, store: Store) -> int:
     interrupt = _Interrupt()
-    with interrupt:
-        if options.resume is None:
-            runs, errors = await _session(fresh(options), None, options, store, interrupt)
-        else:
-            stored = store.run(options.resume)
-            plan = resumed(options, stored)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(interrupt)
+        stored = None if options.resume is None else store.run(options.resume)
+        plans = fresh(options) if stored is None else [resumed(options, stored)]
+        if stored is not None:
             if stored.status == "complete":
                 say(f"run {stored.run_id} is complete: nothing is left to do")
-                _write(options, store, [stored])
+                write(options, store, [stored])
                 return 0
-            with store.writing(stored.run_id):
-                runs, errors = await _session([plan], stored, options, store, interrupt)
+            stack.enter_context(store.writing(stored.run_id))
+        sources = await _sources(plans, options, store, stack)
+        if options.estimate:
+            estimates = [estimate(plan, source, store, stored) for plan, source in zip(plans, sources, strict=True)]
+            print(written(estimates, options.as_json))
+            return 0
+        runs, errors = await _session(plans, sources, stored, options, store, interrupt)
     if len(errors) == len(runs):
         raise errors[0]
     records = [store.run(run.record.run_id) for run in runs]
-    _write(options, store, records)
+    write(options, store, records)
     if errors:  # of one model of several: the others have gone on without it
         raise errors[0]
     unfinished = [record.run_id for record in records if record.status != "complete"]
@@ -82,21 +89,23 @@ async def _evaluate(options: Options, store: Store) -> int:
 
 
 async def _session(
-    plans: Sequence[Plan], stored: RunRecord | None, options: Options, store: Store, interrupt: _Interrupt
+    plans: Sequence[Plan],
+    sources: Sequence[Source],
+    stored: RunRecord | None,
+    options: Options,
+    store: Store,
+    interrupt: _Interrupt,
 ) -> tuple[list[Run], list[BaseException]]:
     """Run plans side by side in one sandbox: the runs, and what ended those that ended early."""
     workers = options.workers or cores()
     async with AsyncExitStack() as stack:
-        for plan in plans:
-            await stack.enter_async_context(plan.model)
-        for plan in plans:
-            await plan.model.check()
         sandbox = await stack.enter_async_context(_sandbox(plans[0].spec, options, workers))
         if stored is not None:
-            runs = [_continued(stored, plans[0], store, sandbox)]
+            runs = [_continued(stored, plans[0], sources[0], store, sandbox)]
         else:
             group = secrets.token_hex(4)
-            runs = [_begun(plan, group, options, store, sandbox) for plan in plans]
+            pairs = zip(plans, sources, strict=True)
+            runs = [_begun(plan, source, group, options, store, sandbox) for plan, source in pairs]
             for run in runs:
                 stack.enter_context(store.writing(run.record.run_id))
         display = stack.enter_context(Display())
@@ -107,13 +116,34 @@ async def _session(
 # ── before ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def _sources(plans: Sequence[Plan], options: Options, store: Store, stack: AsyncExitStack) -> list[Source]:
+    """Where the completions of each plan come from, seen to be there. Closed by `stack`."""
+    budget, cache = Budget(options.max_cost), None
+    for plan in plans:
+        await stack.enter_async_context(plan.model)
+    for plan in plans:
+        await plan.model.check()
+        if options.max_cost is not None and plan.model.answers_anew and plan.model.price is None:
+            what = f"'{plan.spec.model}': {{price: {{input: …, output: …}}}}"
+            raise UsageError(
+                f"--max-cost needs the price of {plan.spec.model}, which is not known: state it in a --config, as in "
+                f"catalog: {{{what}}}, in dollars for a million tokens"
+            )
+    if options.cache is not False and any(plan.model.answers_anew for plan in plans):
+        cache = stack.enter_context(Cache.open(path_beside(store.path)))
+    return [
+        Source(Line(plan.model, allowance(options, plan.spec.model)), budget, cache, cache_all=options.cache is True)
+        for plan in plans
+    ]
+
+
 def _sandbox(spec: RunSpec, options: Options, workers: int) -> Sandbox:
     make = sandboxes.registry.get(spec.sandbox)
     made: Sandbox = make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say)
     return made
 
 
-def _begun(plan: Plan, group: str, options: Options, store: Store, sandbox: Sandbox) -> Run:
+def _begun(plan: Plan, source: Source, group: str, options: Options, store: Store, sandbox: Sandbox) -> Run:
     """Enter a new run into the store."""
     from results.manifest import collect
 
@@ -123,32 +153,50 @@ def _begun(plan: Plan, group: str, options: Options, store: Store, sandbox: Sand
     manifest = collect(plan.spec, suites, sandbox.describe(), options.command, _effective(plan))
     record = RunRecord(run_id, group, plan.spec, manifest, now.isoformat(timespec="seconds"), suites)
     store.begin(record)
-    return Run(record, plan)
+    return Run(record, plan, source)
 
 
-def _continued(record: RunRecord, plan: Plan, store: Store, sandbox: Sandbox) -> Run:
-    """A stored run, where it goes on under the same sandbox as it began. Raises RunMismatch."""
+def _continued(record: RunRecord, plan: Plan, source: Source, store: Store, sandbox: Sandbox) -> Run:
+    """A stored run, where it goes on as it began: the same sandbox, weights and parameters. Raises RunMismatch."""
     was, now = record.manifest["sandbox"], sandbox.describe()
     names = [name for name in ("backend", "image", "python") if now[name] != was[name]]
-    refuse_if_different(record.run_id, [f"the sandbox's {n} is {now[n]} here, {was[n]} in the run" for n in names])
-    return Run(record, plan, _graded(store, record))
+    found = [f"the sandbox's {n} is {now[n]} here, {was[n]} in the run" for n in names]
+    refuse_if_different(record.run_id, [*found, *_changed(record.manifest["settings"]["effective"], _effective(plan))])
+    return Run(record, plan, source, _graded(store, record))
 
 
 def _effective(plan: Plan) -> dict[str, Any]:
-    """The settings after defaults and the provider's limits."""
-    takes, params = plan.model.capabilities, plan.spec.params
+    """The settings as they are sent: after defaults, and what the model does not take."""
     return {
-        "temperature": params.temperature if takes.temperature else None,
-        "seed": params.seed if takes.seed else None,
+        "revision": plan.model.revision,
+        "price": to_record(plan.model.price),
         "suites": {
             part.suite.name: {
                 "style": part.style,
-                "max_tokens": part.params.max_tokens,
                 "stop": list(part.params.stop),
+                "sent": plan.model.parameters(_first(part)),
             }
             for part in plan.parts
         },
     }
+
+
+def _first(part: Part) -> Request:
+    """What a part asks first."""
+    problem = part.problems[0]
+    prompt, answers = part.adapter.prompt(problem, 0, part.style, ()), part.adapter.answers(problem, 0, part.style)
+    return Request(part.suite.name, problem.task_id, 0, 0, prompt, part.params, answers)
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """How settings in effect differ, in words; but for the address, for a server may move."""
+    if None not in (was["revision"], now["revision"]) and was["revision"] != now["revision"]:
+        yield f"the model's revision is {now['revision']} here, {was['revision']} in the run"
+    for name, suite in now["suites"].items():
+        before, after = was["suites"][name]["sent"], suite["sent"]
+        for key in sorted({*before, *after} - {"endpoint"}):
+            if before.get(key) != after.get(key):
+                yield f"{key} is sent as {after.get(key)} for '{name}' here, as {before.get(key)} in the run"
 
 
 def _graded(store: Store, record: RunRecord) -> int:
@@ -173,10 +221,9 @@ async def _run(
             record.run_id,
             record.spec,
             run.plan.parts,
-            run.plan.model,
+            run.source,
             sandbox,
             store,
-            concurrency=options.concurrency,
             workers=workers,
             done=tally.done,
         )
@@ -185,7 +232,9 @@ async def _run(
             await pipeline.run()
         finally:
             say(tally.line())
-        if not pipeline.stopped:
+            if pipeline.stopped == "over budget":
+                say(f"stopped before it costs more than --max-cost {options.max_cost:g} USD")
+        if pipeline.stopped != "interrupted":
             status = "complete" if _graded(store, record) == run.turns else "incomplete"
     except BaseException as error:
         status = "interrupted" if isinstance(error, asyncio.CancelledError) else "incomplete"
@@ -195,6 +244,12 @@ async def _run(
     finally:
         with contextlib.suppress(StorageError):  # it is what ended the run
             store.finish(record.run_id, status, time.monotonic() - start)
+
+
+def _say_resume(options: Options, run_id: str) -> None:
+    """The command that goes on; with the database, where that is not in its usual place."""
+    place = "" if options.db == database(None) else f" --db {options.db}"
+    say(f"what is done is kept; go on with: touchstone run --resume {run_id}{place}")
 
 
 class _Interrupt:
@@ -223,63 +278,3 @@ class _Interrupt:
         say("stopping: what runs is finished and stored; again to stop at once")
         for pipeline in self.pipelines:
             pipeline.stop()
-
-
-# ── after ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _write(options: Options, store: Store, records: Sequence[RunRecord]) -> None:
-    """Results to standard output, then reports and samples to their files. Neither goes without for the other."""
-    from results.document import document
-    from results.report import render
-
-    found = [(record, scored(store, record)) for record in records]
-    try:
-        for record, scores in found:
-            if options.as_json:
-                print(json.dumps(document(record, scores), allow_nan=False))
-            else:
-                print(render(record, scores, (), "summary"))
-        sys.stdout.flush()
-    finally:
-        for record, scores in found:
-            path = Path(options.report) if options.report else store.path.parent / "reports" / f"{record.run_id}.md"
-            to_file(path, [render(record, scores, store.samples(record.run_id))])
-            say(f"report: {path}")
-        if options.dump_samples is not None:
-            to_file(Path(options.dump_samples), dumped(store, records))
-
-
-def scored(store: Store, record: RunRecord) -> list[Score]:
-    """The scores of a run as it is stored: one for each suite."""
-    from results.metrics import score
-
-    return [
-        score(suite, record.spec.model, store.samples(record.run_id, suite.name), record.spec.k)
-        for suite in record.suites
-    ]
-
-
-def dumped(store: Store, records: Sequence[RunRecord]) -> Iterable[str]:
-    """A line of JSON for each sample of the runs."""
-    from results.records import sample_line
-
-    for record in records:
-        for sample in store.samples(record.run_id):
-            yield json.dumps(sample_line(sample), allow_nan=False) + "\n"
-
-
-def to_file(path: Path, texts: Iterable[str]) -> None:
-    """Write a text file, and its folder where that is missing. Raises StorageError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(texts)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error.strerror}): name another place") from error
-
-
-def _say_resume(options: Options, run_id: str) -> None:
-    """The command that goes on; with the database, where that is not in its usual place."""
-    place = "" if options.db == database(None) else f" --db {options.db}"
-    say(f"what is done is kept; go on with: touchstone run --resume {run_id}{place}")

@@ -14,6 +14,7 @@ import models
 from adapters.base import Adapter
 from core.errors import RunMismatch, UnknownName, UsageError
 from core.types import PromptStyle, RunSpec, SamplingParams, SuiteRef
+from models.pace import Allowance
 
 DATA = Path("results/data")
 """What runs produce goes here, below the current folder, unless options say otherwise."""
@@ -42,7 +43,16 @@ class Options:
     memory_bytes: int | None = None
     sandbox: str | None = None
     runtime: str | None = None
-    concurrency: int = 16
+    concurrency: int | None = None
+    cache: bool | None = None
+    """Whether answers are kept and found again; None: those at temperature 0."""
+    max_cost: float | None = None
+    """US dollars."""
+    estimate: bool = False
+    limits: Mapping[str, Allowance] = field(default_factory=dict)
+    """PROVIDER or PROVIDER/NAME → what may be asked of it."""
+    catalog: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """PROVIDER or PROVIDER/NAME → what the user knows of it; see `models.catalog`."""
     workers: int | None = None
     db: str = ""
     resume: str | None = None
@@ -56,6 +66,13 @@ class Options:
 def database(url: str | None) -> str:
     """Where runs are kept: the option, else TOUCHSTONE_DB, else `results/data/touchstone.db`."""
     return url or os.environ.get("TOUCHSTONE_DB") or str(DEFAULT_DB)
+
+
+def allowance(options: Options, model: str) -> Allowance:
+    """What may be asked of PROVIDER/NAME: the limits of its name, else its provider's; `--concurrency` comes first."""
+    provider, _ = models.split(model)
+    found = options.limits.get(model) or options.limits.get(provider) or Allowance()
+    return found if options.concurrency is None else replace(found, concurrency=options.concurrency)
 
 
 def cores() -> int:

@@ -73,8 +73,11 @@ def _config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
         repeatable = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
         alone = {name: [value] for name, value in values.items() if name in repeatable and isinstance(value, str)}
         ctx.default_map = {**values, **alone, **(ctx.default_map or {})}
+        ctx.meta[TABLES] = {name: values[name] for name in ("limits", "catalog") if name in values}
 
 
+TABLES = "runners.unified.tables"
+"""Where the context keeps what a configuration says of models."""
 POSITIVE = click.IntRange(min=1)
 PATH = click.Path(path_type=str)
 
@@ -98,7 +101,11 @@ PATH = click.Path(path_type=str)
 @click.option("--memory", "memory_bytes", type=Size(), help="Memory of each candidate, such as 512m.")
 @click.option("--sandbox", metavar="NAME", help="Where generated code runs.  [default: docker]")
 @click.option("--runtime", metavar="NAME", help="The container engine's runtime, such as runsc.")
-@click.option("--concurrency", type=POSITIVE, default=16, show_default=True, help="Model requests in flight.")
+@click.option("--concurrency", type=POSITIVE, help="Model requests in flight.  [default: as the server bears]")
+@click.option("--cache/--no-cache", default=None, help="Keep all answers and find them again; or none.  "
+              "[default: those at temperature 0]")  # fmt: skip
+@click.option("--estimate", is_flag=True, help="Say what the run would take, and stop: calls, tokens, cost, time.")
+@click.option("--max-cost", type=Real(min=0, min_open=True), metavar="USD", help="Stop in order before it costs more.")
 @click.option("--workers", type=POSITIVE, help="Sandbox workers.  [default: the cores]")
 @click.option("--config", type=PATH, metavar="FILE", is_eager=True, expose_value=False, callback=_config,
               help="Options from a YAML file; those given here come first.")  # fmt: skip
@@ -119,6 +126,7 @@ def run(**given: Any) -> int:
     if given["report"] is not None and len(given["models"]) > 1:
         raise click.UsageError("--report names one file, and there is a report for each of the models: leave it out")
     given["db"] = settings.database(given["db"])
+    given |= click.get_current_context().meta.get(TABLES, {})
     return evaluate(settings.Options(**given, command=("touchstone", "run", *sys.argv[1:])))
 
 

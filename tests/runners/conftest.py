@@ -19,7 +19,7 @@ from runners.unified import run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(os.environ.get("TOUCHSTONE_DATA") or ROOT.parent / "shared" / "data")
-SETTINGS = ("OPENAI", "OLLAMA", "VLLM", "OPENROUTER", "TOUCHSTONE")
+SETTINGS = ("ANTHROPIC", "HF", "OPENAI", "OLLAMA", "VLLM", "OPENROUTER", "TOUCHSTONE")
 
 
 def environment(**variables: str) -> dict[str, str]:

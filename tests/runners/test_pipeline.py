@@ -33,9 +33,12 @@ from core.types import (
     Turn,
 )
 from models.base import Capabilities, Model
+from models.line import Line
+from models.pace import Allowance
 from results.records import RunRecord
 from results.store import Store
 from runners.pipeline import AHEAD, Part, Pipeline
+from runners.source import Budget, Source
 from sandbox.base import Sandbox
 
 RUN = "a-run"
@@ -76,6 +79,9 @@ class Told(Model):
         super().__init__("m")
         self.answer, self.requests = answer, []
         self.under_way = self.most = 0
+
+    def parameters(self, request):
+        return {"model": self.name, **self.sampling(request)}
 
     async def generate(self, request):
         self.requests.append(request)
@@ -135,8 +141,9 @@ class Bench:
         if not store.runs():
             suites = tuple(each.record() for each in parts)
             store.begin(RunRecord(RUN, "g", self.spec, {"command": []}, "2026-01-01T00:00:00+00:00", suites))
+        self.source = Source(Line(self.model, Allowance(concurrency=4, tries=1)), Budget())
         self.pipeline = Pipeline(
-            RUN, self.spec, parts, self.model, self.sandbox, store, concurrency=4, workers=2, done=self.done.append
+            RUN, self.spec, parts, self.source, self.sandbox, store, workers=2, done=self.done.append
         )
 
     async def run(self) -> dict[tuple[str, int, int], Sample]:
@@ -164,11 +171,11 @@ async def test_run_when_answers_differ_then_each_has_its_verdict_in_the_store(st
 
 
 async def test_run_when_one_completion_cannot_be_had_then_only_its_sample_is_ungraded(store):
-    lost = GenerationError("the server is tired", tries=7)
+    lost = GenerationError("the server is tired")
     bench = Bench(store, (part([problem("a"), problem("b")]),), lambda r: lost if r.task_id == "a" else "right")
     samples = await bench.run()
     assert samples["a", 0, 0].verdict.status is Status.GENERATION_ERROR
-    assert (samples["a", 0, 0].tries, samples["a", 0, 0].completion) == (7, None)
+    assert (samples["a", 0, 0].tries, samples["a", 0, 0].completion) == (1, None)
     assert samples["b", 0, 0].verdict.status is Status.PASSED
 
 

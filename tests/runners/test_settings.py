@@ -72,7 +72,7 @@ def test_specs_when_answers_are_given_then_their_hash_is_kept_and_no_temperature
     ("given", "says"),
     [
         ({"models": ()}, "no model is named: add --model"),
-        ({"models": ("gpt-4",)}, "'gpt-4' is not PROVIDER/NAME; providers are: control"),
+        ({"models": ("gpt-4",)}, "'gpt-4' is not PROVIDER/NAME; providers are: anthropic, control"),
         ({"models": ("opnai/gpt-4",)}, "unknown provider 'opnai'; did you mean 'openai'"),
         ({"models": ("control/broken",) * 2}, "names one model twice"),
         ({"tasks": ("hard",), "datasets": (("hrad", "d"),)}, "unknown suite of this run 'hrad'; did you mean 'hard'"),
