@@ -10,6 +10,7 @@ BIN  := .venv/bin
 HASH := $(shell cat setup.cfg pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 CORE := .venv/.core-$(HASH)
 DEV  := .venv/.dev-$(HASH)
+SLOW := .venv/.slow-$(HASH)
 run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addprefix --harness ,$(HARNESS)) \
         $(addprefix --task ,$(TASK)) $(ARGS)
 
@@ -24,7 +25,7 @@ bench: $(CORE) sandbox  ## evaluate MODEL= on TASK= of HARNESS=, with further op
 test: $(DEV) sandbox  ## the tests, but for the slow ones
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-slow: $(DEV) sandbox  ## the slow tests
+test-slow: $(SLOW) sandbox  ## the slow tests
 	@$(BIN)/pytest -m slow $(ARGS)
 
 check: $(DEV)  ## lint, types, layers, and the command reference
@@ -62,3 +63,8 @@ $(DEV): $(CORE)
 	@echo 'installing the tools for development' >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@rm -f .venv/.dev-* && touch $@
+
+$(SLOW): $(DEV)
+	@echo 'installing what the slow tests run, PyTorch among it' >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,slow]'
+	@rm -f .venv/.slow-* && touch $@

@@ -6,7 +6,9 @@ those of the request that succeeded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,11 @@ from core.errors import TouchstoneError, UnknownName, UsageError
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities
 from models.failures import Transient, failure, retry_after_s, words
-from models.http import TIMEOUT, Remote
+from models.http import TIMEOUT, Remote, events
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
-    from anthropic import APIError
+    from anthropic import APIError, AsyncAPIResponse
 
 MAX_TOKENS = 16_384
 """The limit of an answer where none is asked for, as far as the model has it: the protocol insists on one."""
@@ -121,26 +123,21 @@ class Anthropic(Remote):
         from anthropic import APIError
         from httpx2 import HTTPError
 
-        chat, sent = self._chat(request), self._sent(request)
         answer = _Answer(Transcript(chat=True))
         fault: TouchstoneError | None = None
         try:
-            # The client knows no sampling parameters any more: they go along as they are.
-            stream = await self._client.messages.create(
-                model=self.name,
-                max_tokens=sent["max_tokens"],
-                stream=True,
-                extra_body=sent,
-                extra_headers=SAMPLED_VERSION if {"temperature", "top_p"} & sent.keys() else None,
-                **chat,
-            )
-            async with stream:
+            # Read here, because the client passes over events that it cannot read: the answer would lack them.
+            async with self._open(request) as response, aclosing(events(response.iter_bytes())) as stream:
                 await answer.read(stream)
+        except _Broken as error:
+            fault = failure(
+                error.status, f"{self.url}: {words(error)}", key=self.key_variable, address=self.url_variable
+            )
         except APIError as error:
             fault = self._failure(error)
         except HTTPError as error:
             fault = Transient(f"{self.url}: {words(error)}")
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             fault = self._garbled(error)
         if fault is None and not (answer.ended and answer.finish):
             fault = self._unfinished()
@@ -165,6 +162,18 @@ class Anthropic(Remote):
         """See `Model.sampling`. Stops of white space alone, which the server rejects, take no other's place."""
         stops = tuple(stop for stop in request.params.stop if stop.strip())
         return super().sampling(replace(request, params=replace(request.params, stop=stops)))
+
+    def _open(self, request: Request) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
+        sent = self._sent(request)
+        return self._client.messages.with_streaming_response.create(
+            model=self.name,
+            max_tokens=sent["max_tokens"],
+            stream=True,
+            # The client knows no sampling parameters any more: they go along as they are.
+            extra_body=sent,
+            extra_headers=SAMPLED_VERSION if {"temperature", "top_p"} & sent.keys() else None,
+            **self._chat(request),
+        )
 
     def _sent(self, request: Request) -> dict[str, Any]:
         """The parameters of a request, without the messages."""
@@ -193,12 +202,11 @@ class Anthropic(Remote):
 
         if not isinstance(error, APIStatusError):
             return Transient(f"{self.url}: {words(error)}")
-        status = error.status_code if error.status_code >= 400 else _STATUS.get(error.type or "", 500)
         # Its own text is the whole document that the server sent.
         said = words(error if error.api_message is None else Exception(f"{error.type}: {error.api_message}"))
         return failure(
             # What was set aside to be spent is spent: waiting does not mend it.
-            402 if error.error_code in _SPENT else status,
+            402 if error.error_code in _SPENT else error.status_code,
             f"{self.url}: {said}",
             key=self.key_variable,
             address=self.url_variable,
@@ -220,30 +228,47 @@ class _Answer:
     def input_tokens(self) -> int | None:
         return sum(self.counts.get(name, 0) for name in _INPUT) if "input_tokens" in self.counts else None
 
-    async def read(self, stream: AsyncIterator[Any]) -> None:
-        """Read to the end. Kinds of events that are not known are passed over, as the protocol wants it."""
-        async for event in stream:
-            match event.type:
+    async def read(self, stream: AsyncIterator[tuple[str, str]]) -> None:
+        """Read to the end. Kinds of events that are not known are passed over, as the protocol wants it.
+
+        Raises _Broken for an error in the stream; ValueError, KeyError, TypeError and AttributeError for what is no
+        event.
+        """
+        async for name, data in stream:
+            event = json.loads(data)
+            if event["type"] != name:
+                raise ValueError(f"an event called '{name}' is of the type '{event['type']}'")
+            match name:
                 case "message_start":
-                    self.served = event.message.model
-                    self._count(event.message.usage)
+                    self.served = event["message"]["model"]
+                    self._count(event["message"].get("usage"))
                 case "content_block_delta":
-                    self._take(event.delta)
+                    self._take(event["delta"])
                 case "message_delta":
-                    self.finish = event.delta.stop_reason or self.finish
-                    self._count(event.usage)
+                    self.finish = event["delta"].get("stop_reason") or self.finish
+                    self._count(event.get("usage"))
                 case "message_stop":
                     self.ended = True
+                case "error":
+                    raise _Broken(event["error"])
 
-    def _take(self, delta: Any) -> None:
-        if delta.type == "text_delta":
-            self.transcript.add(delta.text)
-        elif delta.type == "thinking_delta":
-            self.transcript.think(delta.thinking)
+    def _take(self, delta: dict[str, Any]) -> None:
+        if delta["type"] == "text_delta":
+            self.transcript.add(delta["text"])
+        elif delta["type"] == "thinking_delta":
+            self.transcript.think(delta["thinking"])
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, usage: dict[str, Any] | None) -> None:
         """Take in the tokens counted so far. What is not counted anew stays."""
         for name in (*_INPUT, "output_tokens"):
-            count = getattr(usage, name, None)
+            count = (usage or {}).get(name)
             if count is not None:
                 self.counts[name] = count
+
+
+class _Broken(Exception):
+    """An error in the middle of a stream."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['type']}: {error['message']}")
+        self.status = _STATUS.get(error["type"], 500)

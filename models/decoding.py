@@ -77,7 +77,7 @@ class Decoder:
         self.ends = _ids(*declared, tokenizer.eos_token_id)
         self._hidden = self.ends | set(tokenizer.all_special_ids)
         # `generate` fills what its caller leaves open from here, where checkpoints keep penalties and the like.
-        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+        model.generation_config = GenerationConfig()
         anchor = tokenizer.encode("x", add_special_tokens=False)
         self._anchor, self._anchor_text = anchor, self._decode(anchor)
 
@@ -92,7 +92,7 @@ class Decoder:
         inputs = [[0] * pad + row.prompt for pad, row in zip(pads, rows, strict=True)]
         masks = [[0] * pad + [1] * len(row.prompt) for pad, row in zip(pads, rows, strict=True)]
         device, longest = self._model.device, max(row.limit for row in rows)
-        config = GenerationConfig(max_new_tokens=longest, do_sample=False, use_cache=True)  # type: ignore[no-untyped-call]
+        config = GenerationConfig(max_new_tokens=longest, do_sample=False, use_cache=True)
         self._model.generate(
             input_ids=torch.tensor(inputs, device=device),
             attention_mask=torch.tensor(masks, device=device),

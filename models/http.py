@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
 from core.errors import ServerUnreachable, UsageError
@@ -67,6 +67,29 @@ class Remote(Model):
     def _unfinished(self) -> Transient:
         """The answer has no end."""
         return Transient(f"{self.url}: the stream ended before the answer did")
+
+
+async def events(stream: AsyncIterator[bytes]) -> AsyncGenerator[tuple[str, str], None]:
+    """The server-sent events of a reply, as they come: name, "" where one has none, and data.
+
+    Lines end with a line feed, or with a carriage return before it, alone: Unicode's other line ends stand in data.
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.5 and 9.2.6.
+    """
+    rest, name = b"", ""
+    data: list[str] = []
+    async for piece in stream:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            field, _, value = line.removesuffix(b"\r").decode().partition(":")
+            value = value.removeprefix(" ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                data.append(value)
+            elif not field and not value:
+                if data:
+                    yield name, "\n".join(data)
+                name, data = "", []
 
 
 def shown(url: str) -> str:

@@ -45,6 +45,8 @@ class Line:
         self._end: TouchstoneError | None = None
         self._answered_at = monotonic()
         self._answers, self._answer_tokens = 0, 0
+        self.densest: float | None = None
+        """The most tokens a character that a prompt had; None: no answer has told yet."""
 
     async def complete(self, request: Request) -> Completion:
         """The answer to a request, with `tries`, `effective` and `cost_usd`.
@@ -77,7 +79,8 @@ class Line:
         """About how many tokens will be read for a request, and written."""
         written = self._answer_tokens / self._answers if self._answers else ANSWER_TOKENS
         limit = self.model.sampling(request).get("max_tokens")
-        return characters(request) / CHARACTERS, written if limit is None else min(written, limit)
+        read = characters(request) * (self.densest or 1 / CHARACTERS)
+        return read, written if limit is None else min(written, limit)
 
     async def _asked(self, request: Request) -> tuple[int, Completion]:
         """The number of requests made, and the answer to the last."""
@@ -89,21 +92,26 @@ class Line:
             try:
                 completion = await self.model.generate(request)
             except Transient as error:
-                self._end_of(ticket, "throttled" if error.throttled else "failed")
+                self._end_of(request, ticket, "throttled" if error.throttled else "failed")
                 error.tries = tries
                 failures, turned_away = failures + (not error.throttled), turned_away + error.throttled
                 wait_s = self._wait_s(error, failures, turned_away, began)
-                if wait_s is None:
-                    raise
+                try:
+                    if wait_s is None:
+                        raise
+                    await asyncio.sleep(wait_s)
+                finally:
+                    if error.throttled:
+                        self.pace.rested()
+                        self._ended.set()
             except BaseException as error:
-                self._end_of(ticket, "void")
+                self._end_of(request, ticket, "void")
                 if isinstance(error, GenerationError):
                     error.tries = tries
                 raise
             else:
-                self._end_of(ticket, "answered", completion)
+                self._end_of(request, ticket, "answered", completion)
                 return tries, completion
-            await asyncio.sleep(wait_s)
 
     def _wait_s(self, error: Transient, failures: int, turned_away: int, began: float) -> float | None:
         """Seconds until the next request after those that failed, the last of them by `error`; None: no more."""
@@ -135,7 +143,7 @@ class Line:
                 except TimeoutError:
                     pass
 
-    def _end_of(self, ticket: Ticket, outcome: Outcome, completion: Completion | None = None) -> None:
+    def _end_of(self, request: Request, ticket: Ticket, outcome: Outcome, completion: Completion | None = None) -> None:
         now, tokens = monotonic(), None
         if completion is not None:
             self._answered_at = now
@@ -143,6 +151,8 @@ class Line:
                 self._answers += 1
                 self._answer_tokens += completion.output_tokens
                 tokens = completion.output_tokens + (completion.input_tokens or 0)
+            if completion.input_tokens is not None:
+                self.densest = max(self.densest or 0, completion.input_tokens / max(characters(request), 1))
         self.pace.ended(ticket, now, outcome, tokens)
         self._ended.set()
 

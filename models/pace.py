@@ -77,14 +77,21 @@ class Pace:
         return Ticket(tokens, self.rate.sent(now), self.window.setting)
 
     def ended(self, ticket: Ticket, now: float, outcome: Outcome, tokens: float | None) -> None:
-        """A request has ended. tokens: those that it took; None: unknown."""
-        self.in_flight -= 1
+        """A request has ended. tokens: those that it took; None: unknown.
+
+        One that was turned away keeps its place in flight until `rested`, so that no other is sent in its stead.
+        """
+        self.in_flight -= outcome != "throttled"
         if tokens is not None:
             self._charge(now, tokens - ticket.tokens)
         self.rate.ended(ticket.epoch, now, outcome)
         self.window.ended(ticket.window, now, outcome)
         # A rate that has gone up shortens the wait that was set under the old one.
         self._next_by_rate = min(self._next_by_rate, now + self.rate.spacing_s)
+
+    def rested(self) -> None:
+        """One that was turned away has waited."""
+        self.in_flight -= 1
 
     def _charge(self, now: float, tokens: float) -> None:
         if self._tokens_s is not None:
@@ -179,7 +186,9 @@ class _Rate:
             if self._good is not None and self._good < self.limit:
                 self.limit = self._good
             else:
-                self.limit = max(MARGIN * passed_s, SLOWEST)
+                # Requests in flight to their end and back make what was let pass look like less than it was.
+                bearable = passed_s if self.limit == math.inf else max(passed_s, (1 - epoch.share) * self.limit)
+                self.limit = max(MARGIN * bearable, SLOWEST)
                 self._before = epoch if epoch.share > TURNED_AWAY else None
             self._good, warm_up_s = None, WARM_UP_S
         elif epoch.share <= TOLERATED / 2 and self.limit < math.inf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from core.types import Completion, Request
-from models.line import CHARACTERS, Line, characters
+from models.line import Line
 from results.cache import Cache, key_of
 
 
@@ -51,6 +51,7 @@ class Source:
     def __init__(self, line: Line, budget: Budget, cache: Cache | None = None, *, cache_all: bool = False) -> None:
         self.line, self.model = line, line.model
         self._budget, self._cache, self._cache_all = budget, cache, cache_all
+        self._first, self._answered = asyncio.Lock(), False
 
     @property
     def at_once(self) -> int:
@@ -78,6 +79,25 @@ class Source:
         key = self.key(request)
         if key is not None and self._cache is not None and (kept := self._cache.get(key)) is not None:
             return kept
+        if self._budget.most_usd is None:
+            completion = await self.line.complete(request)
+        else:
+            completion = await self._within_budget(request)
+        if key is not None and self._cache is not None:
+            self._cache.put(key, f"{self.model.provider}/{self.model.name}", completion)
+        return completion
+
+    async def _within_budget(self, request: Request) -> Completion:
+        # From the first answer on it is known how many tokens the server makes of a prompt: until then, one by one.
+        if not self._answered:
+            async with self._first:
+                if not self._answered:
+                    completion = await self._paid(request)
+                    self._answered = True
+                    return completion
+        return await self._paid(request)
+
+    async def _paid(self, request: Request) -> Completion:
         reserved_usd = self._most_usd(request)
         await self._budget.reserve(reserved_usd)
         cost_usd: float | None = 0.0
@@ -87,12 +107,10 @@ class Source:
         finally:
             # What an answer cost whose tokens nobody counted is taken to be what was set aside.
             self._budget.settle(reserved_usd, reserved_usd if cost_usd is None else cost_usd)
-        if key is not None and self._cache is not None:
-            self._cache.put(key, f"{self.model.provider}/{self.model.name}", completion)
         return completion
 
     def _most_usd(self, request: Request) -> float:
         """What a request may cost at most: without a limit of tokens, as far as can be told from the answers so far."""
-        _, expected = self.line.expected_tokens(request)
-        limit = request.params.max_tokens or max(2 * expected, 1000)
-        return self.line.cost_usd(2 * characters(request) / CHARACTERS, limit) or 0.0
+        read, written = self.line.expected_tokens(request)
+        limit = request.params.max_tokens or max(2 * written, 1000)
+        return self.line.cost_usd(1.2 * read, limit) or 0.0

@@ -90,7 +90,7 @@ def _events(model: str, reply: Reply) -> Iterator[dict[str, Any]]:
         yield {"type": "content_block_stop", "index": index}
     if reply.finish_reason is None:
         return
-    delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
+    delta: dict[str, Any] = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
     usage = None if reply.usage is None else {"output_tokens": reply.usage[1]}
     yield {"type": "message_delta", "delta": delta, "usage": usage}
     yield {"type": "message_stop"}

@@ -21,13 +21,14 @@ class OllamaServer(LoopbackServer):
 
     context: the tokens, here words, of context with which every model is loaded; None: the server is too old to tell.
     strict: whether it knows `truncate`; one that does not answers a prompt that is too long as if it were not.
-    looked_up: the paths of what was got.
+    weights: stands for what the models are made of: another gives other digests. looked_up: the paths of what was got.
     """
 
     def __init__(self, *args: Any, context: int | None = None, strict: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
         self.context, self.strict = context, strict
         self.looked_up: list[str] = []
+        self.weights = ""
 
     def _get(self, exchange: Exchange, path: str) -> None:
         self.looked_up.append(path)
@@ -35,7 +36,10 @@ class OllamaServer(LoopbackServer):
             exchange.json(404, self._error("no such page", {}))
             return
         more = {"context_length": self.context} if path == "/api/ps" and self.context is not None else {}
-        listed = [{"name": name, "model": name, "size": 1, "digest": digest(name), **more} for name in self.models]
+        listed = [
+            {"name": name, "model": name, "size": 1, "digest": digest(name + self.weights), **more}
+            for name in self.models
+        ]
         exchange.json(200, {"models": listed})
 
     def _post(self, exchange: Exchange, path: str, body: dict[str, Any]) -> None:

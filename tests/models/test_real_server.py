@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,57 +11,16 @@ import pytest
 from core.errors import UnknownName
 from core.types import Completion, Prompt
 from models.openai import OpenAI
-from tests.models import tiny
 from tests.models.asking import CHAT, request
+from tests.models.serving import NAME, serving
 
 pytestmark = pytest.mark.slow
-
-NAME, COMMIT = "maker/tiny", "0123456789abcdef0123456789abcdef01234567"
-SERVE = "from transformers.cli.transformers import main; main()"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of a tiny model, which it finds in a hub's cache that holds nothing else."""
-    home = tmp_path_factory.mktemp("home")
-    repository = home / "hub" / "models--maker--tiny"
-    tiny.checkpoint(repository / "snapshots" / COMMIT, chat_template=tiny.WITH_BOS)
-    (repository / "blobs").mkdir()
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT)
-    outer = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE, "serve", "--host", "127.0.0.1", "--port", "0", "--device", "cpu"],
-        env={**outer, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stderr is not None
-        # One that never answers is ended, which ends the reading of what it says.
-        patience = threading.Timer(180, server.kill)
-        patience.start()
-        # What it says later is read on, so that it never waits for a reader.
-        reader = threading.Thread(target=server.stderr.read)
-        try:
-            listening = _listening(server.stderr)
-            reader.start()
-            yield f"{listening}/v1"
-        finally:
-            patience.cancel()
-            server.terminate()
-            if reader.ident is not None:
-                reader.join(30)
-
-
-def _listening(said: Iterable[str]) -> str:
-    """Where a server says that it listens."""
-    lines: list[str] = []
-    for line in said:
-        lines.append(line)
-        if found := re.search(r"running on (http://\S+)", line):
-            return found[1]
-    pytest.fail("the server did not start; it says: " + "".join(lines[-20:]))
+    with serving(tmp_path_factory.mktemp("home")) as address:
+        yield address
 
 
 def model_at(address: str, name: str = NAME) -> OpenAI:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import re
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -139,8 +141,9 @@ def test_run_when_the_server_dies_then_it_ends_early_with_all_kept_and_goes_on_w
 
 def test_models_when_one_of_three_is_slow_then_the_others_are_done_before_it(program):
     def others_done():
-        listed = json.loads(program("list", "--json", module="runs").stdout)
-        return sorted(run["model"] for run in listed if run["status"] == "complete") == ["ollama/m", "openai/m"]
+        with closing(sqlite3.connect(program.db)) as db:
+            specs = [json.loads(spec) for [spec] in db.execute("SELECT spec FROM runs WHERE status = 'complete'")]
+        return sorted(spec["model"] for spec in specs) == ["ollama/m", "openai/m"]
 
     waited = threading.Event()
 
