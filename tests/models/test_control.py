@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from core.errors import UnknownName
+from core.errors import UnknownName, UsageError
 from models import registry
 from models.control import Control
 from tests.models.asking import request
@@ -25,6 +27,17 @@ def test_control_when_the_name_is_another_then_names_those_that_there_are() -> N
         Control("referense")
 
 
-@pytest.mark.parametrize("provider", registry.names())
+@pytest.mark.parametrize(
+    "provider", [pytest.param(name, marks=[pytest.mark.slow] * (name == "hf")) for name in registry.names()]
+)
 def test_registry_when_asked_for_a_provider_then_it_bears_that_name(provider: str) -> None:
     assert registry.get(provider).provider == provider
+
+
+def test_registry_when_a_providers_packages_are_missing_then_says_what_installs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "models.huggingface", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"'hf' needs the package 'torch': pip install 'touchstone\[hf\]'"):
+        registry.get("hf")
