@@ -84,20 +84,23 @@ def _problem(file: File, root: Node | None) -> Problem:
 
 
 def _turn(file: File, node: Node, entry_point: str) -> Turn:
-    optional = ("timeout", "memory_mb", "tolerance", "cases", "code", "wrong")
+    optional = ("timeout", "memory_mb", "tolerance", "cases", "code", "judging", "wrong")
     fields = file.mapping(node, ("prompt", "reference"), optional)
     if fields and not fields.keys() & {"cases", "code"}:
         file.fault(node, "nothing would be tested; give it cases, or code with test_ functions")
     tolerance = _tolerance(file, fields.get("tolerance"), (0.0, 0.0))
     cases = file.items(fields.get("cases"))
     source, calls = _test_code(file, fields.get("code"))
+    judging = file.text(fields.get("judging"), "one-process", "one-process, or nothing,")
+    if judging and "code" not in fields:
+        file.fault(fields["judging"], "there is no test code that it would be about")
     reference, tree = _python(file, fields.get("reference"))
     if reference and entry_point and entry_point not in defined(ast.iter_child_nodes(tree)):
         file.fault(fields["reference"], f"it does not define the entry point '{entry_point}'")
     default = Limits()
     turn = Turn(
         prompt=file.text(fields.get("prompt")),
-        tests=Tests(tuple(_case(file, case, tolerance) for case in cases), source, calls),
+        tests=Tests(tuple(_case(file, case, tolerance) for case in cases), source, calls, bool(judging)),
         reference=reference,
         wrong=tuple(_wrong(file, wrong) for wrong in file.items(fields.get("wrong"))),
         limits=Limits(

@@ -18,8 +18,9 @@ from typing import Any, Literal
 PromptStyle = Literal["completion", "instruct"]
 """How a problem is put: the prompt verbatim, to be continued; or a chat turn that asks for the whole solution."""
 
-Judging = Literal["data", "one-process"]
-"""Who compares: the host alone, on values sent back ("data"), or test code beside the solution too ("one-process")."""
+Judging = Literal["data", "two-process", "one-process"]
+"""Who compares: the host alone, on values sent back; or test code too, in a process of its own that calls the solution,
+or, where its values cannot cross, in the solution's."""
 
 
 class Status(StrEnum):
@@ -104,6 +105,8 @@ class Tests:
     """Test code, executed after the solution and the cases, in the solution's namespace."""
     calls: tuple[str, ...] = ()
     """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no."""
+    shared: bool = False
+    """Whether test code must run in the solution's own process, because what it uses is no plain data."""
 
 
 @dataclass(frozen=True, slots=True)

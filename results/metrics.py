@@ -81,8 +81,8 @@ def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequenc
     missing, and counts as ungraded. `usage` counts turns: `completions`, those of them that came from the cache
     (`cached`), the `requests` made for all, lost ones included; tokens summed over the `counted` completions, whose
     tokens are known; `cost_usd` by list prices, None unless every completion's is known; `length_share`, the share of
-    completions that the token limit cut; `judged_data` and `judged_one_process`, by judging mode. `timing`: seconds
-    summed over samples, and the median time to the first token.
+    completions that the token limit cut; `judged_data`, `judged_two_process` and `judged_one_process`, by judging mode.
+    `timing`: seconds summed over samples, and the median time to the first token.
 
     Raises ValueError for a sample that is not one of the suite's, or comes twice.
     """
@@ -207,6 +207,7 @@ class _Usage:
             "cost_usd": self._sums.get("cost_usd") if all_priced else None,
             "length_share": counts["cut"] / counts["completions"] if counts["completions"] else None,
             "judged_data": counts["judged_data"],
+            "judged_two_process": counts["judged_two_process"],
             "judged_one_process": counts["judged_one_process"],
         }
 

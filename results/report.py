@@ -215,9 +215,11 @@ def _usage(scores: Sequence[Score]) -> str:
 
 
 def _judging(scores: Sequence[Score]) -> str:
-    modes = ("judged_data", "judged_one_process")
+    modes = ("judged_data", "judged_two_process", "judged_one_process")
     rows = [(score.suite, *(_number(score.usage[mode]) for mode in modes)) for score in scores]
-    return table(("suite", "by the host, on data", "by test code beside the solution"), rows, "lrr")
+    return table(
+        ("suite", "by the host, on data", "by test code, apart", "by test code beside the solution"), rows, "lrrr"
+    )
 
 
 def _data(run: RunRecord) -> str:

@@ -38,7 +38,7 @@ for name, source in json.loads(read(int.from_bytes(read(4), "big"))):
     module = sys.modules[name] = types.ModuleType(name)
     module.__path__ = []
     exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
-sys.modules["sandbox.agent.serve"].main()
+sys.modules["sandbox.agent.zygote"].main()
 """
 
 

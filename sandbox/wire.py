@@ -10,15 +10,15 @@ import json
 import math
 import secrets
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.types import Candidate, CaseExecution, Execution, Judging, Opaque, Raised, Stage
+from sandbox.agent import values
+from sandbox.agent.values import MALFORMED
 
 FILE_BYTES = 64 << 20
 """The largest file that a candidate may write; the file systems hold no more either."""
-
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def job(candidate: Candidate) -> dict[str, Any]:
@@ -33,6 +33,8 @@ def job(candidate: Candidate) -> dict[str, Any]:
         ],
         "source": tests.source,
         "calls": list(tests.calls),
+        "shared": tests.shared,
+        "entry_point": candidate.entry_point,
         "limits": {
             "cpu_s": limits.cpu_s,
             "wall_margin_s": limits.wall_margin_s,
@@ -59,7 +61,9 @@ def longest(candidate: Candidate) -> float:
 
 def judging(candidate: Candidate) -> Judging:
     """Who compares."""
-    return "one-process" if candidate.tests.calls else "data"
+    if not candidate.tests.calls:
+        return "data"
+    return "one-process" if candidate.tests.shared else "two-process"
 
 
 def execution(candidate: Candidate, nonce: str, header: Mapping[str, Any], blobs: list[bytes]) -> Execution:
@@ -67,7 +71,8 @@ def execution(candidate: Candidate, nonce: str, header: Mapping[str, Any], blobs
     stage: Stage = "load"
     raised: Raised | None = None
     cases: list[CaseExecution] = []
-    expected = len(candidate.tests.cases) + len(candidate.tests.calls)
+    served = judging(candidate) == "two-process"
+    expected = len(candidate.tests.cases) + (0 if served else len(candidate.tests.calls))
     try:
         for frame in _frames(blobs[0], nonce):
             named = frame.get("stage")
@@ -84,8 +89,11 @@ def execution(candidate: Candidate, nonce: str, header: Mapping[str, Any], blobs
                 cases.append(_case(frame))
             else:
                 break
-    except _MALFORMED:
+    except MALFORMED:
         pass
+    if served and stage == "done":
+        cases += map(_case, header["calls"])
+        stage = "done" if len(header["calls"]) == len(candidate.tests.calls) else "tests"
     return Execution(
         stage=stage,
         raised=raised,
@@ -99,51 +107,13 @@ def execution(candidate: Candidate, nonce: str, header: Mapping[str, Any], blobs
         wall_s=header["wall_s"],
         peak_memory_bytes=header["peak_memory_bytes"],
         judging=judging(candidate),
+        fault=header["fault"],
     )
 
 
 def decode(value: Any) -> Any:
-    """What `sandbox.agent.values.encode` made of a value, rebuilt.
-
-    Raises one of `_MALFORMED` where it is not of its making.
-    """
-    if isinstance(value, list):
-        return [decode(item) for item in value]
-    if isinstance(value, dict):
-        ((tag, content),) = value.items()
-        return _DECODERS[tag](content)
-    return value
-
-
-def _distinct(keys: Iterable[Any]) -> list[Any]:
-    """Decoded keys for a hash table, refused where more hash alike than chance allows: that would take for ever."""
-    decoded = [decode(key) for key in keys]
-    counts: dict[int, int] = {}
-    for key in decoded:
-        number = hash(key)
-        counts[number] = counts.get(number, 0) + 1
-        if counts[number] > 100:
-            raise ValueError("keys made to collide")
-    return decoded
-
-
-def _dict(pairs: list[list[Any]]) -> dict[Any, Any]:
-    keys = _distinct(key for key, _ in pairs)
-    return dict(zip(keys, (decode(value) for _, value in pairs), strict=True))
-
-
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "i": lambda text: int(text, 16),
-    "f": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
-    "t": lambda items: tuple(decode(item) for item in items),
-    "d": _dict,
-    "s": lambda items: set(_distinct(items)),
-    "z": lambda items: frozenset(_distinct(items)),
-    "b": bytes.fromhex,
-    "a": bytearray.fromhex,
-    "c": lambda parts: complex(decode(parts[0]), decode(parts[1])),
-    "o": lambda name: Opaque(str(name)),
-}
+    """What `sandbox.agent.values.encode` made of a value, rebuilt. Raises one of its `MALFORMED`."""
+    return values.decode(value, Opaque)
 
 
 def _frames(reply: bytes, nonce: str) -> Iterator[dict[str, Any]]:
@@ -157,7 +127,7 @@ def _frames(reply: bytes, nonce: str) -> Iterator[dict[str, Any]]:
             frame = json.loads(body, parse_constant=_refuse)
             if len(body) < size or not secrets.compare_digest(frame["nonce"], nonce):
                 return
-        except _MALFORMED:
+        except MALFORMED:
             return
         yield frame
 
@@ -180,7 +150,7 @@ def _value(sent: Any) -> Any:
     """A value, rebuilt; one that cannot be is no reason to doubt the frames around it, and equal to nothing."""
     try:
         return decode(sent)
-    except _MALFORMED:
+    except MALFORMED:
         return Opaque("a value that cannot be rebuilt")
 
 

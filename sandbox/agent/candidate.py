@@ -1,70 +1,75 @@
-"""The candidate's process: confines itself, then runs the solution and its tests."""
+"""The candidate's process: confines itself, then runs the solution and answers for it."""
 
 from __future__ import annotations
 
-import json
-import linecache
 import os
 import random
 import resource
 import signal
-import struct
 import sys
 import time
-import traceback
 import types
 from typing import Any, NoReturn
 
-from sandbox.agent.values import encode
+from sandbox.agent.frames import dumps, raised, receive, send, source
+from sandbox.agent.values import decode, encode
 
 HOME = "/tmp"
 """Where candidates start: writable, and empty."""
-KEPT_TEXT = 8 << 10
-"""Characters of a message or a traceback that are sent to the host."""
+OPENED = 256
+"""Descriptors that a candidate may have."""
+
+
+class Opaque:
+    """Stands for an argument that is not plain data."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
 
 class Candidate:
-    """The forked process: confines itself, then runs the solution and its tests, a frame for each stage."""
+    """The forked process: confines itself, then runs the solution and its cases, a frame for each stage."""
 
-    REPLY = 3
+    REPLY, TASK = 3, 4
 
-    def __init__(self, job: dict[str, Any]) -> None:
-        self.job = job
+    def __init__(self) -> None:
+        self.job: dict[str, Any] = {}
         self.mark = 0.0
         # Taken now, so that a candidate that rebinds them breaks nothing but itself.
-        self.write, self.dumps, self.clock = os.write, json.JSONEncoder(check_circular=False).encode, time.process_time
+        self.write, self.read, self.dumps, self.clock = os.write, os.read, dumps, time.process_time
         self.wall, self.usage = time.monotonic, resource.getrusage
+        self.flushes = (sys.stdout.flush, sys.stderr.flush)
 
-    def main(self, uid: int, reply: int, out: int, err: int) -> NoReturn:
-        """Run the job; ends the process in any case."""
+    def main(self, uid: int, task: int, reply: int, out: int, err: int) -> NoReturn:
+        """Run the job that comes; ends the process in any case."""
         code = 1
         try:
-            self._confine(uid, reply, out, err)
+            self._attach(task, reply, out, err)
+            self.job = receive(self.TASK)
+            self._confine(uid)
             self._run()
             code = 0
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                try:
-                    stream.flush()
-                except BaseException:
-                    code = 1
+            self._flush()
             os._exit(code)
 
-    def _confine(self, uid: int, reply: int, out: int, err: int) -> None:
+    def _attach(self, task: int, reply: int, out: int, err: int) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         null = os.open("/dev/null", os.O_RDONLY)
-        for target, source in ((0, null), (1, out), (2, err), (self.REPLY, reply)):
-            os.dup2(source, target, inheritable=target != self.REPLY)
-        os.closerange(self.REPLY + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for target, fd in ((0, null), (1, out), (2, err), (self.REPLY, reply), (self.TASK, task)):
+            os.dup2(fd, target, inheritable=target < self.REPLY)
+        os.closerange(self.TASK + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+    def _confine(self, uid: int) -> None:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
         limits = self.job["limits"]
         for name, value in (
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_NOFILE, 256),
+            (resource.RLIMIT_NOFILE, OPENED),
             (resource.RLIMIT_FSIZE, limits["file_bytes"]),
             (resource.RLIMIT_CPU, limits["total_cpu_s"]),
             (resource.RLIMIT_NPROC, limits["processes"]),
@@ -79,18 +84,18 @@ class Candidate:
 
     def _run(self) -> None:
         solution = self.job["solution"]
-        self._source("solution.py", solution)
+        source("solution.py", solution)
         try:
             code = compile(solution, "solution.py", "exec", dont_inherit=True)
         except BaseException as error:
-            self._send({"stage": "compile", "raised": self._raised(error)})
+            self._send({"stage": "compile", "raised": raised(error)})
             return
         module = types.ModuleType("solution")
         sys.modules["solution"] = module
         try:
             exec(code, module.__dict__)
         except BaseException as error:
-            self._send({"stage": "load", "raised": self._raised(error)})
+            self._send({"stage": "load", "raised": raised(error)})
             return
         self._send({"stage": "tests"})
         self.mark = self.clock()
@@ -98,11 +103,14 @@ class Candidate:
             self._case(dict(module.__dict__), case["setup"], case["call"])
         setup = self.job["source"]
         if self.job["calls"]:
-            self._source("tests.py", setup)
+            source("tests.py", setup)
         for call in self.job["calls"]:
             self._case(module.__dict__, setup, call)
             setup = ""
+        self._flush()
         self._send({"stage": "done"})
+        while self.job["served"]:
+            self._answer(module.__dict__, receive(self.TASK, self.read))
 
     def _case(self, namespace: dict[str, Any], setup: str, call: str) -> None:
         start = self.wall()
@@ -111,33 +119,52 @@ class Candidate:
                 exec(compile(setup, "tests.py", "exec", dont_inherit=True), namespace)
             outcome = {"value": encode(eval(compile(call, "<call>", "eval", dont_inherit=True), namespace))}
         except BaseException as error:
-            outcome = {"raised": self._raised(error)}
+            outcome = {"raised": raised(error)}
         cpu = self.clock()
         outcome["cpu_s"], outcome["wall_s"], self.mark = cpu - self.mark, self.wall() - start, cpu
-        outcome["peak"] = self.usage(resource.RUSAGE_SELF).ru_maxrss << 10
+        outcome["peak"] = self._peak()
         self._send(outcome)
+
+    def _answer(self, namespace: dict[str, Any], request: dict[str, Any]) -> None:
+        """What the tester wants to know: what a name stands for, or what a call gives."""
+        if "get" in request:
+            self._send(_meaning(namespace, request["get"]))
+            return
+        arguments = [decode(argument, Opaque) for argument in request["args"]]
+        named = {name: decode(argument, Opaque) for name, argument in request["kwargs"].items()}
+        try:
+            answer = {"value": encode(namespace[request["call"]](*arguments, **named))}
+        except BaseException as error:
+            answer = {"raised": raised(error)}
+        after = [encode(argument) for argument in arguments]
+        if after != request["args"]:
+            answer["args"] = after
+        answer["peak"] = self._peak()
+        self._flush()
+        self._send(answer)
+
+    def _peak(self) -> int:
+        return self.usage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+    def _flush(self) -> None:
+        for flush in self.flushes:
+            try:
+                flush()
+            except BaseException:
+                continue  # whatever a stream of the candidate's raises is its own loss
 
     def _send(self, frame: dict[str, Any]) -> None:
         frame["nonce"] = self.job["nonce"]
-        body = self.dumps(frame).encode("ascii")
-        view = memoryview(struct.pack(">I", len(body)) + body)
-        while view:
-            view = view[self.write(self.REPLY, view) :]
+        send(self.REPLY, self.dumps(frame).encode("ascii"), write=self.write)
 
-    def _source(self, name: str, text: str) -> None:
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
-    def _raised(self, error: BaseException) -> dict[str, Any]:
-        """The exception as text; the candidate's own `__str__` may do anything."""
-        kinds = [kind.__name__ for kind in type(error).__mro__[:-1]]
-        try:
-            message = str(error)[:KEPT_TEXT]
-        except BaseException as second:
-            message = f"<its message raised {type(second).__name__}>"
-        try:
-            frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first one is the agent's own
-            lines = traceback.format_exception(type(error), error, frames, limit=-20)
-            text = "".join(lines)[-KEPT_TEXT:]
-        except BaseException as second:
-            text = f"<its traceback raised {type(second).__name__}>"
-        return {"kinds": kinds, "message": message, "traceback": text}
+def _meaning(namespace: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a name of the solution's stands for: a function, a module, a kind of exception, or a value."""
+    if name not in namespace:
+        return {"missing": True}
+    value = namespace[name]
+    if isinstance(value, types.ModuleType):
+        return {"module": value.__name__}
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return {"exception": [kind.__name__ for kind in value.__mro__[:-1]]}
+    return {"callable": True} if callable(value) else {"value": encode(value)}

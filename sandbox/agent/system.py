@@ -24,8 +24,9 @@ def high(fd: int) -> int:
 
 
 def others() -> list[int]:
-    """Every process but the agent."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    """Every process but the agent's own."""
+    own = (1, os.getpid())
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in own]
 
 
 def cpu_time(pid: int) -> float:
@@ -56,20 +57,35 @@ def run_delay() -> float | None:
     return longest
 
 
-def sweep(pid: int) -> tuple[int, tuple[float, int]]:
-    """Kill and reap everything but the agent: (wait status of `pid`, (CPU seconds, peak bytes) of all)."""
+def sweep(pid: int, uid: int, tester: int) -> tuple[int, tuple[float, int]]:
+    """Kill and reap everything but the agent: (wait status of `pid`, (CPU seconds, peak bytes) of all).
+
+    pid: a candidate that is there, alive or ended. uid: the user that all of its processes have. Called by process 1,
+    which every orphan comes to.
+    """
+    _kill_all(uid)
+    _, status, usage = os.wait4(pid, 0)
+    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+    while any(other != tester for other in others()):
+        _kill_all(uid)  # again, because what is forked while all are killed may be missed
+        child, _, usage = os.wait4(-1, os.WNOHANG)
+        if child:
+            cpu += usage.ru_utime + usage.ru_stime
+            peak = max(peak, usage.ru_maxrss << 10)
+        else:
+            time.sleep(0.0005)
+    return status, (cpu, peak)
+
+
+def _kill_all(uid: int) -> None:
+    """Kill every process of a user's: a signal to all reaches those that the sender may signal.
+
+    Sent as that user, without root's power, it reaches none of the tester's.
+    """
+    os.seteuid(uid)
     with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)  # from process 1: every other process, at once, whatever it forks meanwhile
-    status, cpu, peak = 0, 0.0, 0
-    while True:
-        try:
-            child, ended, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            return status, (cpu, peak)
-        cpu += usage.ru_utime + usage.ru_stime
-        peak = max(peak, usage.ru_maxrss << 10)
-        if child == pid:
-            status = ended
+        os.kill(-1, signal.SIGKILL)
+    os.seteuid(0)
 
 
 def wipe(uid: int) -> bool:
@@ -119,6 +135,12 @@ def oom_kills() -> int:
     return 0
 
 
+def undumpable() -> None:
+    """Nobody may trace or read this process, or those that it forks: PR_SET_DUMPABLE of prctl(2)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(4, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+
+
 SYSCALLS = {  # shmget semget msgget mq_open add_key request_key keyctl ptrace: what would outlive or reach a process
     "x86_64": (0xC000003E, (29, 64, 68, 240, 248, 249, 250, 101)),
     "aarch64": (0xC00000B7, (194, 190, 186, 180, 217, 218, 219, 117)),
@@ -131,7 +153,7 @@ def harden() -> None:
     The filter is seccomp(2)'s: the listed calls fail with EPERM, and so does every call of another architecture.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    pr_set_dumpable, pr_set_seccomp, pr_set_no_new_privs = 4, 22, 38
+    pr_set_seccomp, pr_set_no_new_privs = 22, 38
     if platform.machine() not in SYSCALLS:
         raise OSError(f"no system call numbers for {platform.machine()}")
     audit_arch, numbers = SYSCALLS[platform.machine()]
@@ -152,8 +174,8 @@ def harden() -> None:
         _fields_ = (("size", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
     filter_ = Program(len(program), ctypes.cast(code, ctypes.c_void_p))
+    undumpable()
     for arguments in (
-        (pr_set_dumpable, 0, 0, 0, 0),
         (pr_set_no_new_privs, 1, 0, 0, 0),
         (pr_set_seccomp, 2, ctypes.byref(filter_), 0, 0),
     ):

@@ -1,15 +1,21 @@
-"""Values of the candidate's process as JSON that `sandbox.wire.decode` rebuilds exactly, of builtin types."""
+"""Values of builtin types as JSON, and back: what crosses between a candidate and those that judge it.
+
+What is decoded may be hostile: it is rebuilt of builtin types, or refused by one of `MALFORMED`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 MAX_DEPTH = 100
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What `decode` raises where a value is not of `encode`'s making."""
 
 
 def encode(value: Any, depth: int = 0) -> Any:
-    """A value as JSON that `sandbox.wire.decode` rebuilds exactly, of builtin types.
+    """A value as JSON that `decode` rebuilds exactly, of builtin types.
 
     Subclasses are sent as their builtin base, through that base's own methods: none of the candidate's are called.
     What is not plain data is sent as the name of its type.
@@ -47,3 +53,47 @@ _ENCODERS: tuple[tuple[type, Any], ...] = (
     (bytearray, lambda v, _: {"a": bytearray.hex(v)}),
     (complex, lambda v, d: {"c": [_float(v.real, d), _float(v.imag, d)]}),
 )
+
+
+def decode(value: Any, opaque: Callable[[str], Any]) -> Any:
+    """What `encode` made of a value, rebuilt. opaque: makes what stands for one that is not plain data, of its kind.
+
+    Raises one of `MALFORMED`.
+    """
+    if isinstance(value, list):
+        return [decode(item, opaque) for item in value]
+    if isinstance(value, dict):
+        ((tag, content),) = value.items()
+        return _DECODERS[tag](content, opaque)
+    return value
+
+
+def _distinct(keys: Iterable[Any], opaque: Callable[[str], Any]) -> list[Any]:
+    """Decoded keys for a hash table, refused where more hash alike than chance allows: that would take for ever."""
+    decoded = [decode(key, opaque) for key in keys]
+    counts: dict[int, int] = {}
+    for key in decoded:
+        number = hash(key)
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] > 100:
+            raise ValueError("keys made to collide")
+    return decoded
+
+
+def _pairs(pairs: list[list[Any]], opaque: Callable[[str], Any]) -> dict[Any, Any]:
+    keys = _distinct((key for key, _ in pairs), opaque)
+    return dict(zip(keys, (decode(value, opaque) for _, value in pairs), strict=True))
+
+
+_DECODERS: dict[str, Callable[[Any, Callable[[str], Any]], Any]] = {
+    "i": lambda text, _: int(text, 16),
+    "f": lambda text, _: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
+    "t": lambda items, opaque: tuple(decode(item, opaque) for item in items),
+    "d": _pairs,
+    "s": lambda items, opaque: set(_distinct(items, opaque)),
+    "z": lambda items, opaque: frozenset(_distinct(items, opaque)),
+    "b": lambda text, _: bytes.fromhex(text),
+    "a": lambda text, _: bytearray.fromhex(text),
+    "c": lambda parts, opaque: complex(decode(parts[0], opaque), decode(parts[1], opaque)),
+    "o": lambda name, opaque: opaque(str(name)),
+}

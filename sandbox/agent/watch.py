@@ -6,74 +6,139 @@ import os
 import select
 import struct
 import time
-from typing import Any
 
-from sandbox.agent.system import cpu_time, high, others, run_delay
+from sandbox.agent.frames import Hangup
+from sandbox.agent.system import cpu_time, others, run_delay
 
 PATIENCE = 9
 """How many times its wall time a case may wait for a core in addition."""
 
 
-class Hangup(Exception):
-    """The host is gone."""
-
-
 class Watch:
-    """Drains a candidate's pipes and enforces its limits until its process ends."""
+    """Drains a candidate's pipes and enforces its limits.
 
-    def __init__(self, job: dict[str, Any], jobs: int, wakeup: int) -> None:
-        limits = job["limits"]
-        self.cpu_limits = [case["cpu_s"] for case in job["cases"]] + [limits["cpu_s"]] * len(job["calls"])
-        self.margin: float = limits["wall_margin_s"]
-        self.reply_bytes: int = limits["reply_bytes"]
-        self.output_bytes: int = limits["output_bytes"]
-        self.wakeup, self.jobs = wakeup, jobs
-        pipes = [(high(r), high(w)) for r, w in (os.pipe() for _ in range(3))]
-        self.readers = [r for r, _ in pipes]
-        self.writers = [w for _, w in pipes]
-        for reader in self.readers:
-            os.set_blocking(reader, False)
+    cpu_limits: CPU seconds of each case, in order; the last one's is that of what comes after, too. margin: wall time
+    beyond them. readers: the ends of the candidate's reply, standard output and standard error. host, zygote:
+    descriptors; the one says that the host is gone, the other that the candidate's process has ended.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        readers: list[int],
+        cpu_limits: list[float],
+        margin: float,
+        *,
+        reply_bytes: int,
+        output_bytes: int,
+        host: int,
+        zygote: int,
+    ) -> None:
+        self.pid, self.readers, self.cpu_limits, self.margin = pid, readers, cpu_limits, margin
+        self.reply_bytes, self.output_bytes, self.host, self.zygote = reply_bytes, output_bytes, host, zygote
         self.kept = [bytearray(), bytearray(), bytearray()]
-        self.frames = self.seen = self.next_frame = 0
+        self.taken = 0
+        """Where the frames end that have been counted or taken."""
+        self.counted = 0
         self.stopped_by: str | None = None
+        self.dead = False
+        """Whether the candidate's process has ended."""
         self.delay_s: float | None = None
         self.started = self.ended = self.case_start = time.monotonic()
         self.case_cpu = 0.0
+        self.limit = cpu_limits[0]
+        self.spent = 0.0
+        """CPU seconds of the present case that others have spent on the candidate's account."""
+        self._poll = select.poll()
+        for reader in readers:
+            os.set_blocking(reader, False)
+            self._poll.register(reader, select.POLLIN)
+        self._poll.register(zygote, select.POLLIN)
+        self._poll.register(host, 0)  # reports a hangup, and the next job not before its time
 
-    def until_it_ends(self, pid: int) -> None:
-        """Return when the candidate's process has ended or must be stopped (`stopped_by`). Raises Hangup."""
-        for writer in self.writers:
-            os.close(writer)
-        poll = select.poll()
-        for fd in (*self.readers, self.wakeup):
-            poll.register(fd, select.POLLIN)
-        poll.register(self.jobs, 0)  # reports a hangup, and the next job not before its time
-        wait = self._limit()
-        while not self.stopped_by:
-            for fd, _ in poll.poll(max(1.0, wait * 1000)):
-                if fd == self.jobs:
-                    raise Hangup
-                if fd == self.wakeup:
-                    os.read(fd, 4096)
-                elif not self._read(self.readers.index(fd)):
-                    poll.unregister(fd)
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                break
-            wait = self._time_left(pid)
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come of it."""
+        return self.dead or self.stopped_by is not None
+
+    def frames(self, expected: int, beginning: int) -> bool:
+        """Wait until so many frames have come; whether they have.
+
+        The second of them and those after it, up to `beginning`, start the next case's time: the first says that the
+        solution is loaded, and that time is the first case's.
+        """
+        while self.counted < expected:
+            if self._next() is not None:
+                self.counted += 1
+                if 1 < self.counted <= beginning:
+                    self.begin(self.cpu_limits[min(self.counted - 1, len(self.cpu_limits) - 1)])
+            elif not self._wait():
+                return False
+        return True
+
+    def frame(self) -> bytes | None:
+        """Wait for the next frame; None where there will be none."""
+        while (body := self._next()) is None:
+            if not self._wait():
+                return None
+        return body
+
+    def begin(self, limit: float) -> None:
+        """Another case begins, of so many CPU seconds."""
+        self.limit, self.spent = limit, 0.0
+        self.case_start, self.case_cpu = time.monotonic(), cpu_time(self.pid)
+
+    def end(self) -> None:
+        """Nothing more is waited for."""
         self.ended = time.monotonic()
 
-    def _time_left(self, pid: int) -> float:
+    def drain(self) -> None:
+        """Take what is left in the pipes, when nobody is left to write to them."""
+        for stream, reader in enumerate(self.readers):
+            while self._read(stream) and self.stopped_by != "output":
+                pass
+            os.close(reader)
+
+    def _next(self) -> bytes | None:
+        """The next whole frame that has come, without waiting."""
+        reply = self.kept[0]
+        if self.taken + 4 > len(reply):
+            return None
+        end = self.taken + 4 + struct.unpack_from(">I", reply, self.taken)[0]
+        if end > len(reply):
+            return None
+        body = bytes(memoryview(reply)[self.taken + 4 : end])
+        self.taken = end
+        return body
+
+    def _wait(self) -> bool:
+        """Read what comes, or see to the limits; whether more may come. Raises Hangup."""
+        if self.over:
+            return False
+        wait = self._time_left()
+        if self.stopped_by:
+            return False
+        for fd, _ in self._poll.poll(max(1.0, wait * 1000)):
+            if fd == self.host:
+                raise Hangup
+            if fd == self.zygote:
+                if not os.read(fd, 1):
+                    raise Hangup
+                self.dead = True
+                for stream in range(3):
+                    while self._read(stream) and not self.stopped_by:
+                        pass
+            elif not self._read(self.readers.index(fd)):
+                self._poll.unregister(fd)
+        return True
+
+    def _time_left(self) -> float:
         """Seconds until the limits must be looked at again; `stopped_by` where one is reached."""
         now = time.monotonic()
-        if self.frames != self.seen:
-            # The first frame says that the solution is loaded: that time is the first case's.
-            if self.frames > 1:
-                self.case_start, self.case_cpu = now, cpu_time(pid)
-            self.seen = self.frames
-        limit, wall = self._limit(), now - self.case_start
+        limit, wall = self.limit, now - self.case_start
         if wall < limit:  # then so is its CPU time, on the one core that it should use
             return limit - wall
-        used = sum(cpu_time(other) for other in others()) - self.case_cpu
+        used = sum(cpu_time(other) for other in others()) - self.case_cpu + self.spent
         if used >= limit:
             self.stopped_by = "cpu"
         elif wall >= limit + self.margin:
@@ -84,33 +149,13 @@ class Watch:
                 self.stopped_by = "wall"
         return min(max(limit - used, 0.01), limit + self.margin - wall)
 
-    def drain(self) -> None:
-        """Take what is left in the pipes, when nobody is left to write to them."""
-        for stream, reader in enumerate(self.readers):
-            while self._read(stream) and self.stopped_by != "output":
-                pass
-            os.close(reader)
-
-    def _limit(self) -> float:
-        limit: float = self.cpu_limits[min(max(0, self.frames - 1), len(self.cpu_limits) - 1)]
-        return limit
-
     def _read(self, stream: int) -> bool:
         """One read; False at the end of the stream, or where there is nothing more for now."""
         try:
             data = os.read(self.readers[stream], 1 << 16)
         except BlockingIOError:
             return False
-        kept = self.kept[stream]
-        kept += data
-        if stream == 0:
-            while self.next_frame + 4 <= len(kept):
-                end = self.next_frame + 4 + struct.unpack_from(">I", kept, self.next_frame)[0]
-                if end > len(kept):
-                    break
-                self.next_frame = end
-                # A frame starts the next case's time, so no more of them count than there are cases.
-                self.frames = min(self.frames + 1, len(self.cpu_limits) + 1)
+        self.kept[stream] += data
         reply, out, err = (len(kept) for kept in self.kept)
         if reply > self.reply_bytes or out + err > self.output_bytes:
             self.stopped_by = "output"

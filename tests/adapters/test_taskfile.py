@@ -254,6 +254,12 @@ def test_wrong_solution_when_its_code_would_warn_then_it_is_taken(write: Write) 
     assert taskfile.check(write(text)) == []
 
 
+def test_turn_when_its_test_code_needs_more_than_plain_data_then_says_so(write: Write) -> None:
+    assert not taskfile.load(write(TASK)).turns[0].tests.shared
+    beside = TASK.replace("    code: |\n      def test", "    judging: one-process\n    code: |\n      def test")
+    assert taskfile.load(write(beside)).turns[0].tests.shared
+
+
 def test_turn_when_it_has_neither_cases_nor_test_code_then_nothing_would_be_tested(write: Write) -> None:
     before, _, after = TASK.partition("    cases:")
     text = before + after[after.index("    reference:") :]

@@ -80,14 +80,14 @@ async def test_process_then_cannot_become_somebody_else(sandbox: Sandbox) -> Non
     )
 
 
-async def test_descriptors_then_are_its_standard_streams_and_its_reply(sandbox: Sandbox) -> None:
+async def test_descriptors_then_are_its_standard_streams_its_reply_and_its_task(sandbox: Sandbox) -> None:
     code = """
         import os
         def look():
             links = {int(fd): f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
             return {fd: os.readlink(link).split(":")[0] for fd, link in links.items() if os.path.lexists(link)}
         """
-    assert await found(sandbox, code) == {0: "/dev/null", 1: "pipe", 2: "pipe", 3: "pipe"}
+    assert await found(sandbox, code) == {0: "/dev/null", 1: "pipe", 2: "pipe", 3: "pipe", 4: "pipe"}
 
 
 async def test_standard_input_then_is_at_its_end(sandbox: Sandbox) -> None:
@@ -302,7 +302,11 @@ def look():
     left = socket.socket(socket.AF_UNIX)
     return {
         "folders": [os.listdir(folder) for folder in ("/tmp", "/dev/shm")],
-        "processes": [name for name in os.listdir("/proc") if name.isdigit() and name not in ("1", str(os.getpid()))],
+        "processes": sorted(
+            set(line.split()[1] for line in open(f"/proc/{name}/status") if line.startswith("Uid:")).pop()
+            for name in os.listdir("/proc")
+            if name.isdigit() and name != str(os.getpid())
+        ),
         "ipc": [libc.shmget(4711, 4096, 0), libc.semget(4711, 1, 0), libc.msgget(4711, 0)],
         "listed": [len(open(f"/proc/sysvipc/{kind}").readlines()) for kind in ("shm", "sem", "msg")],
         "key": libc.syscall(249, b"user", b"left", 0, 0),
@@ -323,7 +327,7 @@ async def test_state_when_a_candidate_leaves_some_everywhere_then_the_next_finds
     sandbox: Sandbox,
 ) -> None:
     before = await found(sandbox, LOOK)
-    assert (before["folders"], before["processes"], before["listed"]) == ([[], []], [], [1, 1, 1])
+    assert (before["folders"], before["processes"], before["listed"]) == ([[], []], ["0", "9999"], [1, 1, 1])
     assert set(before["ipc"]) == {-1}
     litter = await sandbox.run(candidate(LITTER + "\ndef look():\n    return 'left'\n", case("look()")))
     assert (litter.stage, [ran.value for ran in litter.cases]) == ("done", ["left"]), litter.raised

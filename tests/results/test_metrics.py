@@ -203,6 +203,7 @@ def test_score_then_usage_sums_what_is_known_and_timing_is_in_seconds():
         "cost_usd": 0.5,
         "length_share": 0.5,
         "judged_data": 2,
+        "judged_two_process": 0,
         "judged_one_process": 0,
     }
     assert got.timing == {"generation_s": 4.0, "execution_s": 1.75, "ttft_p50_s": 0.3}

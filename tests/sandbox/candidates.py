@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
@@ -31,6 +32,7 @@ CODE = Tests(
     ),
     calls=("check(add)",),
 )
+BESIDE = replace(CODE, shared=True)
 
 
 def candidate(code: str = CORRECT, tests: Tests = DATA, **limits: Any) -> Candidate:

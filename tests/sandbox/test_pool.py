@@ -28,7 +28,16 @@ def report(job: dict[str, Any], **facts: Any) -> Report:
     spent = {"nonce": job["nonce"], "cpu_s": 0.1, "wall_s": 0.1, "peak": 1}
     frames = [{"nonce": job["nonce"], "stage": "tests"}, {"value": 3, **spent}, {**spent, "stage": "done"}]
     bodies = [json.dumps(frame).encode() for frame in frames]
-    header = {"exit_code": 0, "signal": None, "stopped_by": None, "cpu_s": 0.1, "wall_s": 1.0, "delay_s": None}
+    header = {
+        "exit_code": 0,
+        "signal": None,
+        "stopped_by": None,
+        "cpu_s": 0.1,
+        "wall_s": 1.0,
+        "delay_s": None,
+        "calls": [],
+        "fault": None,
+    }
     header |= {"peak_memory_bytes": 1, "clean": True, **facts}
     return header, [b"".join(struct.pack(">I", len(body)) + body for body in bodies), b"", b""]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.types import Opaque
-from sandbox.agent.values import MAX_DEPTH, encode
-from sandbox.wire import _MALFORMED, decode
+from sandbox.agent.values import MALFORMED, MAX_DEPTH, encode
+from sandbox.wire import decode
 
 TEXT = st.text(st.characters(exclude_categories=())).filter(lambda text: json.loads(json.dumps(text)) == text)
 """With lone surrogates; JSON has no way to write a high one before a low one."""
@@ -227,5 +227,5 @@ def test_keys_made_to_collide_then_are_refused_before_they_cost_anything() -> No
     ids=str,
 )
 def test_decode_when_the_agent_cannot_have_written_it_then_refuses(reply: Any) -> None:
-    with pytest.raises(_MALFORMED):
+    with pytest.raises(MALFORMED):
         decode(reply)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.types import Case, Execution, Opaque, Raised, Status, Tests
 from sandbox import wire
 from sandbox.verdict import verdict
-from tests.sandbox.candidates import CODE, DATA, candidate, case
+from tests.sandbox.candidates import BESIDE, CODE, DATA, candidate, case
 
 NONCE = "0123456789abcdef"
 HEADER = {
@@ -24,6 +24,8 @@ HEADER = {
     "wall_s": 0.75,
     "peak_memory_bytes": 1024,
     "delay_s": None,
+    "calls": [],
+    "fault": None,
     "clean": True,
 }
 SPENT = {"cpu_s": 0.1, "wall_s": 0.2, "peak": 4096}
@@ -77,7 +79,7 @@ def test_longest_then_is_the_time_of_every_case_and_call_and_of_one_more_for_the
     assert wire.longest(candidate(tests=tests, cpu_s=1.0, wall_margin_s=0.5)) == (5 + 1 + 1) + 5 + 4 * 0.5
 
 
-@pytest.mark.parametrize(("tests", "judging"), [(DATA, "data"), (CODE, "one-process")])
+@pytest.mark.parametrize(("tests", "judging"), [(DATA, "data"), (CODE, "two-process"), (BESIDE, "one-process")])
 def test_judging_then_says_whether_test_code_had_a_word(tests: Tests, judging: str) -> None:
     assert wire.judging(candidate(tests=tests)) == judging
     assert read(b"", tests).judging == judging
