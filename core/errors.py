@@ -92,9 +92,9 @@ class StorageError(HostError):
 class GenerationError(TouchstoneError):
     """One completion could not be had. The sample is a `generation_error`; the run goes on.
 
-    tries: how many requests were made for it.
+    tries: how many requests were made for it. begun: whether an answer had begun, which may have to be paid.
     """
 
-    def __init__(self, message: str, *, tries: int = 1) -> None:
-        self.tries = tries
+    def __init__(self, message: str, *, tries: int = 1, begun: bool = False) -> None:
+        self.tries, self.begun = tries, begun
         super().__init__(message)

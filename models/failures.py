@@ -13,8 +13,15 @@ class Transient(GenerationError):
     asked of it, which is nobody's failure and costs a completion none of its tries.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, throttled: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        throttled: bool = False,
+        begun: bool = False,
+    ) -> None:
+        super().__init__(message, begun=begun)
         self.retry_after_s, self.throttled = retry_after_s, throttled
 
 

@@ -22,10 +22,14 @@ LONGEST_S = 30.0
 together do not return together. Eight tries take half a minute to a minute."""
 PATIENCE_S = 600.0
 """The longest wait that a server may ask for, and the longest that it may turn everything away."""
+ENDLESS_S = 3600.0
+"""How long one answer may take."""
 TURNS_AWAY = 4
 """A completion may be turned away so many times for each of its tries."""
 HOPELESS, TASKS = 16, 4
 """So many completions lost one after another, of so many different tasks, end the run."""
+LIMITS = ("max_tokens", "max_completion_tokens", "num_predict", "n_predict")
+"""What providers call the limit of an answer's tokens."""
 CHARACTERS = 3.5
 """Of a token, about, in code and English; for what has to be known before a server counts."""
 ANSWER_TOKENS = 300
@@ -55,7 +59,7 @@ class Line:
         is of no use, in this call or another: that ends the run.
         """
         try:
-            tries, completion = await self._asked(request)
+            tries, broken_off, completion = await self._asked(request)
         except GenerationError as error:
             if self.model.answers_anew:
                 self._lose(request, error)
@@ -65,7 +69,8 @@ class Line:
             completion,
             tries=tries,
             effective=self.model.parameters(request),
-            cost_usd=self.cost_usd(completion.input_tokens, completion.output_tokens),
+            # What a try costs that broke off is told by nobody.
+            cost_usd=None if broken_off else self.cost_usd(completion.input_tokens, completion.output_tokens),
         )
 
     def cost_usd(self, input_tokens: float | None, output_tokens: float | None) -> float | None:
@@ -75,23 +80,30 @@ class Line:
             return None
         return (price.input * input_tokens + price.output * output_tokens) / 1e6
 
+    def limit(self, request: Request) -> int | None:
+        """The most tokens that an answer can have: as they are sent, else the model's own; None: unknown."""
+        sent = self.model.parameters(request)
+        found = next((sent[name] for name in LIMITS if name in sent), self.model.capabilities.max_output)
+        return None if found is None else int(found)
+
     def expected_tokens(self, request: Request) -> tuple[float, float]:
         """About how many tokens will be read for a request, and written."""
         written = self._answer_tokens / self._answers if self._answers else ANSWER_TOKENS
-        limit = self.model.sampling(request).get("max_tokens")
+        limit = self.limit(request)
         read = characters(request) * (self.densest or 1 / CHARACTERS)
         return read, written if limit is None else min(written, limit)
 
-    async def _asked(self, request: Request) -> tuple[int, Completion]:
-        """The number of requests made, and the answer to the last."""
-        tries = failures = turned_away = 0
+    async def _asked(self, request: Request) -> tuple[int, int, Completion]:
+        """The number of requests made, of those whose answers broke off, and the answer to the last."""
+        tries = failures = turned_away = broken_off = 0
         began = monotonic()
         while True:
             ticket = await self._ticket(request)
             tries += 1
             try:
-                completion = await self.model.generate(request)
+                completion = await self._generated(request)
             except Transient as error:
+                broken_off += error.begun
                 self._end_of(request, ticket, "throttled" if error.throttled else "failed")
                 error.tries = tries
                 failures, turned_away = failures + (not error.throttled), turned_away + error.throttled
@@ -111,7 +123,21 @@ class Line:
                 raise
             else:
                 self._end_of(request, ticket, "answered", completion)
-                return tries, completion
+                return tries, broken_off, completion
+
+    async def _generated(self, request: Request) -> Completion:
+        """One request's answer, of which what counts and names is what it should be: else it is unknown."""
+        try:
+            async with asyncio.timeout(ENDLESS_S):
+                completion = await self.model.generate(request)
+        except TimeoutError:
+            raise Transient(f"the answer had not ended after {ENDLESS_S / 60:.0f} minutes", begun=True) from None
+        return replace(
+            completion,
+            input_tokens=_count(completion.input_tokens),
+            output_tokens=_count(completion.output_tokens),
+            model_served=completion.model_served if isinstance(completion.model_served, str) else None,
+        )
 
     def _wait_s(self, error: Transient, failures: int, turned_away: int, began: float) -> float | None:
         """Seconds until the next request after those that failed, the last of them by `error`; None: no more."""
@@ -167,6 +193,13 @@ class Line:
                 self._end = UsageError(f"{said}; mend the settings that it names, then go on with --resume")
             self._ended.set()
             raise self._end
+
+
+def _count(tokens: object) -> int | None:
+    """A number of tokens, where it is one: servers say all kinds of things."""
+    if isinstance(tokens, float) and tokens.is_integer():
+        tokens = int(tokens)
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0 else None
 
 
 def characters(request: Request) -> int:

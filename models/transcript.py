@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, TypeGuard
@@ -58,7 +59,8 @@ class Transcript:
         if self._chat:
             answer_at, reasoning, closed = _reasoning(text)
             thinking += reasoning
-            if not closed:
+            # One that was kept apart, and nothing after it, has not come to its end either.
+            if finish_reason == "stop" and (not closed or (thinking and not text.strip())):
                 finish_reason = "length"
         return Completion(
             text=text,
@@ -74,16 +76,19 @@ class Transcript:
 def _reasoning(text: str) -> tuple[int, str, bool]:
     """Where the answer begins after a block of reasoning, the reasoning, and whether the block was closed.
 
-    The block stands at the beginning; where its opening is missing, as templates that hold it have it, a closing that
-    stands before every fence of code ends it.
+    The block stands at the beginning. Where its opening is missing, as templates that hold it have it, a closing ends
+    it that stands on a line of its own and in no fence: elsewhere it is the answer's, which may speak of it.
     """
-    opened = text.lstrip().startswith(OPENING)
-    end = text.find(CLOSING)
-    if opened and end < 0:
-        return len(text), text.lstrip().removeprefix(OPENING), False
-    if end < 0 or (not opened and "```" in text[:end] and "```" not in text[end:]):
-        return 0, "", True
-    return end + len(CLOSING), text[:end].lstrip().removeprefix(OPENING), True
+    if text.lstrip().startswith(OPENING):
+        end = text.find(CLOSING)
+        if end < 0:
+            return len(text), text.lstrip().removeprefix(OPENING), False
+        return end + len(CLOSING), text[:end].lstrip().removeprefix(OPENING), True
+    for found in re.finditer(rf"^[ \t]*{CLOSING}[ \t]*$", text, re.MULTILINE):
+        before = text[: found.start()]
+        if len(re.findall(r"^[ \t]*(?:```|~~~)", before, re.MULTILINE)) % 2 == 0:
+            return found.end(), before, True
+    return 0, "", True
 
 
 def _text(piece: str | None) -> TypeGuard[str]:

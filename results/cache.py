@@ -28,6 +28,8 @@ CREATE TABLE answers (
 ) WITHOUT ROWID;
 """
 }
+BUSY_S = 2.0
+"""How long another process's write is waited for: a run does without, rather than stand still."""
 KEPT = ("stop", "length")
 """The finish reasons of answers that are kept."""
 
@@ -49,14 +51,21 @@ class CacheStats:
 
 def path_beside(db: Path) -> Path:
     """Where the cache of the runs kept in `db` is."""
-    return db.with_name("cache.db")
+    return db.with_name(f"{db.stem}.cache.db")
 
 
 def key_of(
-    provider: str, url: str, name: str, revision: str | None, parameters: Mapping[str, Any], prompt: Prompt, index: int
+    provider: str,
+    url: str,
+    name: str,
+    revision: str | None,
+    parameters: Mapping[str, Any],
+    prompt: Prompt,
+    index: int,
+    *asked: Any,
 ) -> str:
-    """SHA-256 of everything that decides an answer, in hexadecimal."""
-    decides = [provider, url, name, revision, to_record(parameters), to_record(prompt), index]
+    """SHA-256 of everything that decides an answer, in hexadecimal. asked: what does so without being sent."""
+    decides = [provider, url, name, revision, to_record(parameters), to_record(prompt), index, to_record(asked)]
     return hashlib.sha256(encode(decides).encode()).hexdigest()
 
 
@@ -74,7 +83,7 @@ class Cache:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the cache in a file, made where there is none."""
-        return cls(database.connect(path, MIGRATIONS), path)
+        return cls(database.connect(path, MIGRATIONS, busy_s=BUSY_S), path)
 
     def close(self) -> None:
         """Close the file."""
@@ -96,8 +105,8 @@ class Cache:
         return replace(kept, cached=True, tries=0, cost_usd=0.0)
 
     def put(self, key: str, model: str, completion: Completion) -> None:
-        """Keep an answer, unless it is one that is not kept, or there is one already. model: PROVIDER/NAME."""
-        if completion.finish_reason not in KEPT:
+        """Keep an answer, unless it is none, was declined, or there is one already. model: PROVIDER/NAME."""
+        if completion.finish_reason not in KEPT or not completion.answer.strip():
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with database.faults(self.path):

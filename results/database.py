@@ -33,10 +33,10 @@ def path_of(url: str) -> Path:
     return Path(path).expanduser().absolute()
 
 
-def connect(path: Path, migrations: Mapping[str, str] = sql.MIGRATIONS) -> Database:
+def connect(path: Path, migrations: Mapping[str, str] = sql.MIGRATIONS, busy_s: float = BUSY_S) -> Database:
     """Open a database, made with its folders where there is none, its schema brought up to date.
 
-    migrations: the steps of its schema, in order.
+    migrations: the steps of its schema, in order. busy_s: how long a write waits for another process's.
 
     Raises BadData for a file that is none of Touchstone's, UsageError for one of a newer version, StorageError.
     """
@@ -44,7 +44,7 @@ def connect(path: Path, migrations: Mapping[str, str] = sql.MIGRATIONS) -> Datab
 
     with faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        db = Database(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None))
+        db = Database(sqlite3.connect(path, timeout=busy_s, isolation_level=None))
         try:
             _migrate(db, path, migrations)
             db.enable_wal()

@@ -80,7 +80,7 @@ def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequenc
     `n_samples` is the number asked for, and the ledger holds those whose fate is known: the difference is still
     missing, and counts as ungraded. `usage` counts turns: `completions`, those of them that came from the cache
     (`cached`), the `requests` made for all, lost ones included; tokens summed over the `counted` completions, whose
-    tokens are known; `cost_usd` by list prices, None unless every completion's is known; `length_share`, the share of
+    tokens are known; `cost_usd` by list prices, None unless all of it is known; `length_share`, the share of
     completions that the token limit cut; `judged_data`, `judged_two_process` and `judged_one_process`, by judging mode.
     `timing`: seconds summed over samples, and the median time to the first token.
 
@@ -179,6 +179,8 @@ class _Usage:
                 self._counts["judged_" + sample.verdict.judging.replace("-", "_")] += 1
             if sample.completion is not None:
                 self._take(sample.completion)
+            elif sample.tries:  # for nothing, but perhaps not for free
+                self._counts["unpriced"] += 1
             yield sample
 
     def _take(self, completion: Completion) -> None:
@@ -196,7 +198,7 @@ class _Usage:
 
     def usage(self) -> dict[str, int | float | None]:
         counts = self._counts
-        all_priced = counts["priced"] == counts["completions"]
+        all_priced = counts["priced"] == counts["completions"] and not counts["unpriced"]
         return {
             "completions": counts["completions"],
             "requests": counts["requests"],

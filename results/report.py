@@ -90,6 +90,12 @@ def _notices(run: RunRecord, scores: Sequence[Score]) -> Iterator[str]:
         yield f"{code(model)} {CONTROLS.get(model, 'is a control: it measures no model')}."
     if file is not None:
         yield f"The completions were read from {code(file)}: no model was called."
+    cached, completions = (sum(score.usage[name] or 0 for score in scores) for name in ("cached", "completions"))
+    if cached:
+        yield (
+            f"{cached:,} of {completions:,} completions came from the cache: the model was not asked for them. "
+            f"{code('--no-cache')} asks anew."
+        )
     if run.status != "complete":
         asked = sum(score.n_samples for score in scores)
         graded = asked - sum(_ungraded_count(score) for score in scores)

@@ -107,6 +107,10 @@ WHERE run_id = ? ORDER BY problems.id
 
 COMPLETION = 'SELECT body FROM completions WHERE problem = ? AND "index" = ? AND turn = ?'
 
+LOST = f"""
+SELECT body FROM samples WHERE problem = ? AND "index" = ? AND turn = ? AND status = '{Status.GENERATION_ERROR}'
+"""
+
 GRADED = f"""
 SELECT problem, "index", turn FROM samples {OF_RUN} AND name = :suite AND status NOT IN ({UNGRADED})
 """

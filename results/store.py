@@ -145,6 +145,8 @@ class Store:
                 execute("INSERT INTO completions VALUES (?, ?, ?, ?, ?)", (*place, digest, body))
             elif kept != body:
                 raise ValueError(f"{sample.key} has another completion than the one that was judged")
+            if (lost := execute(sql.LOST, place).fetchone()) is not None:
+                record["tries"] += json.loads(lost[0])["tries"]
             if not execute(sql.APPEND, (*place, sample.verdict.status.value, digest, encode(record))).rowcount:
                 raise ValueError(f"{sample.key} has a graded sample")
 

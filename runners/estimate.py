@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -66,7 +67,7 @@ def written(estimates: Sequence[Sequence[Estimate]], as_json: bool) -> str:
             _range(f"{e.output_tokens:,}", None if e.most_output_tokens is None else f"{e.most_output_tokens:,}"),
             "unknown"
             if e.cost_usd is None
-            else _range(dollars(e.cost_usd), e.most_cost_usd and dollars(e.most_cost_usd)),
+            else _range(dollars(e.cost_usd), None if e.most_cost_usd is None else dollars(e.most_cost_usd)),
             "unknown" if e.time_s is None else f"{e.time_s:,.0f} s",
         )
         for e in flat
@@ -75,7 +76,7 @@ def written(estimates: Sequence[Sequence[Estimate]], as_json: bool) -> str:
     return "\n".join((table(header, rows, "llrrrrrrr"), "", *notes))
 
 
-def _range(expected: str, most: str | float | None) -> str:
+def _range(expected: str, most: str | None) -> str:
     return f"about {expected}" + (f", at most {most}" if most is not None and most != expected else "")
 
 
@@ -102,10 +103,10 @@ def _of_part(plan: Plan, part: Part, source: Source, store: Store, run: RunRecor
             "more, and those that reason much more"
         )
         input_tokens, output_tokens = read / CHARACTERS, written / CHARACTERS
-    limit = part.params.max_tokens or plan.model.capabilities.max_output
+    limit = source.line.limit(part.first())
     most = None if limit is None else calls * limit
-    most_cost = None if most is None else source.line.cost_usd(input_tokens, most)
-    at_once = source.line.pace.window.size
+    if most is not None:
+        output_tokens = min(output_tokens, most)
     return Estimate(
         plan.spec.model,
         part.suite.name,
@@ -116,10 +117,23 @@ def _of_part(plan: Plan, part: Part, source: Source, store: Store, run: RunRecor
         round(output_tokens),
         most,
         source.line.cost_usd(input_tokens, output_tokens) if calls else 0.0,
-        most_cost,
-        None if known.total_s is None else calls * known.total_s / min(at_once, max(calls, 1)),
+        None if most is None else source.line.cost_usd(input_tokens, most) if calls else 0.0,
+        _time_s(source, calls, input_tokens + output_tokens, known.total_s),
         basis,
     )
+
+
+def _time_s(source: Source, calls: int, tokens: float, each_s: float | None) -> float | None:
+    """How long so many calls take, if one takes `each_s`, within the limits that are set; None: unknown."""
+    if not calls:
+        return 0.0
+    if each_s is None:
+        return None
+    allowance = source.line.allowance
+    at_once = min(source.line.pace.window.size, calls)
+    by_rate = 60 * calls / (allowance.requests_per_minute or math.inf)
+    by_tokens = 60 * tokens / (allowance.tokens_per_minute or math.inf)
+    return max(calls * each_s / at_once, by_rate, by_tokens)
 
 
 def _requests(part: Part) -> Iterator[Request]:

@@ -59,6 +59,12 @@ class Part:
         suite = self.suite
         return SuiteRecord(suite.harness, suite.name, suite.version, suite.data_hash, self.style, problems)
 
+    def first(self) -> Request:
+        """What it asks first."""
+        problem = self.problems[0]
+        prompt, answers = self.adapter.prompt(problem, 0, self.style, ()), self.adapter.answers(problem, 0, self.style)
+        return Request(self.suite.name, problem.task_id, 0, 0, prompt, self.params, answers)
+
 
 class Pipeline:
     """One run, from what is stored of it to its last sample.
@@ -128,8 +134,10 @@ class Pipeline:
             if completion is None:
                 if self.stopped:
                     return
+                answers = part.adapter.answers(problem, turn, part.style)
+                request = Request(key.suite, key.task_id, key.index, turn, prompt, part.params, answers)
                 try:
-                    completion = await self._generate(part, problem, key, prompt)
+                    completion = await self._generate(request)
                 except OverBudget:
                     self.stopped = "over budget"
                     return
@@ -138,13 +146,12 @@ class Pipeline:
                     self._keep(Sample(key, lost, prompt, None, tries=error.tries))
                     return
                 self.store.save_completion(self.run_id, key, prompt, completion)
+                self.source.keep(request, completion)
             if key not in graded:
                 self._keep(await self._judge(part, problem, key, prompt, completion))
             history.append((prompt, completion))
 
-    async def _generate(self, part: Part, problem: Problem, key: SampleKey, prompt: Prompt) -> Completion:
-        answers = part.adapter.answers(problem, key.turn, part.style)
-        request = Request(key.suite, key.task_id, key.index, key.turn, prompt, part.params, answers)
+    async def _generate(self, request: Request) -> Completion:
         task = asyncio.current_task()
         assert task is not None
         self._generating.add(task)

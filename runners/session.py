@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import sandbox as sandboxes
-from core.errors import StorageError, UsageError
-from core.types import Request, RunSpec
+from core.errors import BadData, StorageError, UsageError
+from core.types import RunSpec
 from models.line import Line
 from results.cache import Cache, path_beside
 from results.records import RunRecord, RunStatus, to_record
@@ -23,7 +23,7 @@ from results.store import Store
 from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
 from runners.output import write
-from runners.pipeline import Part, Pipeline
+from runners.pipeline import Pipeline
 from runners.plan import Plan, fresh, resumed
 from runners.progress import Display, Tally
 from runners.settings import Options, allowance, cores, database, refuse_if_different
@@ -65,23 +65,26 @@ async def _evaluate(options: Options, store: Store) -> int:
         stored = None if options.resume is None else store.run(options.resume)
         plans = fresh(options) if stored is None else [resumed(options, stored)]
         if stored is not None:
-            if stored.status == "complete":
+            if stored.status == "complete" and not options.estimate:
                 say(f"run {stored.run_id} is complete: nothing is left to do")
                 write(options, store, [stored])
                 return 0
-            stack.enter_context(store.writing(stored.run_id))
+            if not options.estimate:
+                stack.enter_context(store.writing(stored.run_id))
         sources = await _sources(plans, options, store, stack)
         if options.estimate:
             estimates = [estimate(plan, source, store, stored) for plan, source in zip(plans, sources, strict=True)]
             print(written(estimates, options.as_json))
             return 0
         runs, errors = await _session(plans, sources, stored, options, store, interrupt)
+    for model, error in errors[1:]:
+        say(f"{model}: {error}")
     if len(errors) == len(runs):
-        raise errors[0]
+        raise errors[0][1]
     records = [store.run(run.record.run_id) for run in runs]
     write(options, store, records)
     if errors:  # of one model of several: the others have gone on without it
-        raise errors[0]
+        raise errors[0][1]
     unfinished = [record.run_id for record in records if record.status != "complete"]
     for run_id in unfinished:
         _say_resume(options, run_id)
@@ -95,8 +98,8 @@ async def _session(
     options: Options,
     store: Store,
     interrupt: _Interrupt,
-) -> tuple[list[Run], list[BaseException]]:
-    """Run plans side by side in one sandbox: the runs, and what ended those that ended early."""
+) -> tuple[list[Run], list[tuple[str, BaseException]]]:
+    """Run plans side by side in one sandbox: the runs, and what ended those that ended early, by their models."""
     workers = options.workers or cores()
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(_sandbox(plans[0].spec, options, workers))
@@ -110,7 +113,9 @@ async def _session(
                 stack.enter_context(store.writing(run.record.run_id))
         display = stack.enter_context(Display())
         ends = (_run(run, options, store, sandbox, workers, interrupt, display) for run in runs)
-        return runs, [end for end in await asyncio.gather(*ends, return_exceptions=True) if end is not None]
+        ended = await asyncio.gather(*ends, return_exceptions=True)
+        models = [plan.spec.model for plan in plans]
+        return runs, [(model, end) for model, end in zip(models, ended, strict=True) if end is not None]
 
 
 # ── before ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,18 +128,46 @@ async def _sources(plans: Sequence[Plan], options: Options, store: Store, stack:
         await stack.enter_async_context(plan.model)
     for plan in plans:
         await plan.model.check()
-        if options.max_cost is not None and plan.model.answers_anew and plan.model.price is None:
-            what = f"'{plan.spec.model}': {{price: {{input: …, output: …}}}}"
-            raise UsageError(
-                f"--max-cost needs the price of {plan.spec.model}, which is not known: state it in a --config, as in "
-                f"catalog: {{{what}}}, in dollars for a million tokens"
-            )
     if options.cache is not False and any(plan.model.answers_anew for plan in plans):
-        cache = stack.enter_context(Cache.open(path_beside(store.path)))
-    return [
-        Source(Line(plan.model, allowance(options, plan.spec.model)), budget, cache, cache_all=options.cache is True)
+        try:
+            cache = stack.enter_context(Cache.open(path_beside(store.path)))
+        except (StorageError, BadData, UsageError) as error:
+            say(f"going on without the cache: {error}; or remove it")
+    sources = [
+        Source(
+            Line(plan.model, allowance(options, plan.spec.model)),
+            budget,
+            cache,
+            cache_all=options.cache is True,
+            say=say,
+        )
         for plan in plans
     ]
+    if options.max_cost is not None:
+        for plan, source in zip(plans, sources, strict=True):
+            _affordable(plan, source, options.max_cost)
+    return sources
+
+
+def _affordable(plan: Plan, source: Source, most_usd: float) -> None:
+    """See that a budget can be kept. Raises UsageError, with the mend."""
+    model = plan.spec.model
+    if not plan.model.answers_anew:
+        return
+    if plan.model.price is None:
+        raise UsageError(
+            f"--max-cost needs the price of {model}, which is not known: state it in a --config, as in "
+            f"catalog: {{'{model}': {{price: {{input: …, output: …}}}}}}, in dollars for a million tokens"
+        )
+    for part in plan.parts:
+        first = part.first()
+        if source.line.limit(first) is None:
+            raise UsageError("--max-cost needs a limit of the answers' length, which nothing sets: add --max-tokens")
+        if (most := source.most_usd(first)) > most_usd:
+            raise UsageError(
+                f"one answer of {model} may cost {most:.2g} USD, which is more than --max-cost {most_usd:g}: lower "
+                "--max-tokens, or allow more"
+            )
 
 
 def _sandbox(spec: RunSpec, options: Options, workers: int) -> Sandbox:
@@ -174,26 +207,22 @@ def _effective(plan: Plan) -> dict[str, Any]:
             part.suite.name: {
                 "style": part.style,
                 "stop": list(part.params.stop),
-                "sent": plan.model.parameters(_first(part)),
+                "sent": plan.model.parameters(part.first()),
             }
             for part in plan.parts
         },
     }
 
 
-def _first(part: Part) -> Request:
-    """What a part asks first."""
-    problem = part.problems[0]
-    prompt, answers = part.adapter.prompt(problem, 0, part.style, ()), part.adapter.answers(problem, 0, part.style)
-    return Request(part.suite.name, problem.task_id, 0, 0, prompt, part.params, answers)
-
-
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """How settings in effect differ, in words; but for the address, for a server may move."""
-    if None not in (was["revision"], now["revision"]) and was["revision"] != now["revision"]:
-        yield f"the model's revision is {now['revision']} here, {was['revision']} in the run"
+    revision = was.get("revision")
+    if None not in (revision, now["revision"]) and revision != now["revision"]:
+        yield f"the model's revision is {now['revision']} here, {revision} in the run"
     for name, suite in now["suites"].items():
-        before, after = was["suites"][name]["sent"], suite["sent"]
+        before, after = was["suites"][name].get("sent"), suite["sent"]
+        if before is None:  # of a run that an earlier version began
+            continue
         for key in sorted({*before, *after} - {"endpoint"}):
             if before.get(key) != after.get(key):
                 yield f"{key} is sent as {after.get(key)} for '{name}' here, as {before.get(key)} in the run"
@@ -234,6 +263,8 @@ async def _run(
             say(tally.line())
             if pipeline.stopped == "over budget":
                 say(f"stopped before it costs more than --max-cost {options.max_cost:g} USD")
+            if run.source.found:
+                say(f"{run.source.found:,} answers came from the cache; --no-cache asks anew")
         if pipeline.stopped != "interrupted":
             status = "complete" if _graded(store, record) == run.turns else "incomplete"
     except BaseException as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
+from core.errors import BadData, GenerationError, StorageError
 from core.types import Completion, Request
 from models.line import Line
 from results.cache import Cache, key_of
@@ -45,13 +47,23 @@ class Source:
     """The completions of one model.
 
     cache: None: none is kept or looked for. cache_all: whether answers are kept that the next request need not repeat,
-    those at a temperature above 0.
+    those at a temperature above 0. say: told when the cache fails, which ends nothing.
     """
 
-    def __init__(self, line: Line, budget: Budget, cache: Cache | None = None, *, cache_all: bool = False) -> None:
+    def __init__(
+        self,
+        line: Line,
+        budget: Budget,
+        cache: Cache | None = None,
+        *,
+        cache_all: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.line, self.model = line, line.model
-        self._budget, self._cache, self._cache_all = budget, cache, cache_all
+        self._budget, self._cache, self._cache_all, self._say = budget, cache, cache_all, say
         self._first, self._answered = asyncio.Lock(), False
+        self.found = 0
+        """Answers that came from the cache."""
 
     @property
     def at_once(self) -> int:
@@ -60,34 +72,37 @@ class Source:
 
     def key(self, request: Request) -> str | None:
         """Under what an answer is cached; None: it is not."""
-        model = self.model
+        model, params = self.model, request.params
         if self._cache is None or not model.answers_anew:
             return None
-        parameters = model.parameters(request)
-        repeats = model.capabilities.temperature and request.params.temperature == 0
+        repeats = model.capabilities.temperature and params.temperature == 0
         if not (repeats or self._cache_all):
             return None
-        return key_of(model.provider, model.url, model.name, model.revision, parameters, request.prompt, request.index)
+        return key_of(
+            *(model.provider, model.url, model.name, model.revision),
+            *(model.parameters(request), request.prompt, request.index),
+            # Neither need be sent: a seed tells samples apart, and reading ends at a continuation's stops.
+            *(params.seed, params.stop if isinstance(request.prompt, str) else None),
+        )
 
     def cached(self, request: Request) -> Completion | None:
         """An earlier answer to the same request."""
         key = self.key(request)
-        return None if key is None or self._cache is None else self._cache.get(key)
+        if key is None or self._cache is None:
+            return None
+        try:
+            return self._cache.get(key)
+        except (StorageError, BadData) as error:
+            self._give_up(error)
+            return None
 
     async def complete(self, request: Request) -> Completion:
-        """An answer. Raises what `Line.complete` raises, and OverBudget."""
-        key = self.key(request)
-        if key is not None and self._cache is not None and (kept := self._cache.get(key)) is not None:
+        """An answer, to be stored and then given to `keep`. Raises what `Line.complete` raises, and OverBudget."""
+        if (kept := self.cached(request)) is not None:
+            self.found += 1
             return kept
-        if self._budget.most_usd is None:
-            completion = await self.line.complete(request)
-        else:
-            completion = await self._within_budget(request)
-        if key is not None and self._cache is not None:
-            self._cache.put(key, f"{self.model.provider}/{self.model.name}", completion)
-        return completion
-
-    async def _within_budget(self, request: Request) -> Completion:
+        if self._budget.most_usd is None or self.model.price is None:
+            return await self.line.complete(request)
         # From the first answer on it is known how many tokens the server makes of a prompt: until then, one by one.
         if not self._answered:
             async with self._first:
@@ -97,20 +112,38 @@ class Source:
                     return completion
         return await self._paid(request)
 
+    def keep(self, request: Request, completion: Completion) -> None:
+        """Cache an answer that is stored."""
+        key = None if completion.cached else self.key(request)
+        if key is not None and self._cache is not None:
+            try:
+                self._cache.put(key, f"{self.model.provider}/{self.model.name}", completion)
+            except (StorageError, BadData) as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._cache = None
+        self._say(f"going on without the cache: {error}")
+
     async def _paid(self, request: Request) -> Completion:
-        reserved_usd = self._most_usd(request)
+        reserved_usd = self.most_usd(request)
         await self._budget.reserve(reserved_usd)
-        cost_usd: float | None = 0.0
+        # What an answer cost whose tokens nobody counted, or which broke off, is taken to be what was set aside.
+        cost_usd = reserved_usd
         try:
             completion = await self.line.complete(request)
-            cost_usd = completion.cost_usd
+            if completion.cost_usd is not None:
+                cost_usd = completion.cost_usd
+            else:
+                cost_usd *= completion.tries
+        except GenerationError as error:
+            cost_usd *= error.tries if error.begun else 0
+            raise
         finally:
-            # What an answer cost whose tokens nobody counted is taken to be what was set aside.
-            self._budget.settle(reserved_usd, reserved_usd if cost_usd is None else cost_usd)
+            self._budget.settle(reserved_usd, cost_usd)
         return completion
 
-    def _most_usd(self, request: Request) -> float:
-        """What a request may cost at most: without a limit of tokens, as far as can be told from the answers so far."""
+    def most_usd(self, request: Request) -> float:
+        """What one request may cost at most; where the prompt's tokens are guessed, with a fifth more."""
         read, written = self.line.expected_tokens(request)
-        limit = request.params.max_tokens or max(2 * written, 1000)
-        return self.line.cost_usd(1.2 * read, limit) or 0.0
+        return self.line.cost_usd(1.2 * read, self.line.limit(request) or written) or 0.0

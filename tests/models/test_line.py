@@ -195,3 +195,16 @@ async def test_complete_when_answers_come_in_between_then_there_is_hope() -> Non
     for task in range(5 * HOPELESS):
         await asyncio.gather(line.complete(asked(task)), return_exceptions=True)
     assert (await line.complete(asked(0))).text == "x"
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [(7, 7), (7.0, 7), (0, 0), (-1, None), ("7", None), (7.5, None), (True, None), (None, None), ({}, None)],
+)
+async def test_complete_when_the_server_counts_strangely_then_only_numbers_of_tokens_count(
+    said: Any, counted: int | None
+) -> None:
+    model = Told(lambda _: Completion("x", input_tokens=said, output_tokens=said, model_served=said))
+    completion = await Line(model, QUICK).complete(request())
+    assert (completion.input_tokens, completion.output_tokens) == (counted, counted)
+    assert completion.model_served == (said if isinstance(said, str) else None)

@@ -51,3 +51,46 @@ def test_completion_when_no_text_came_then_has_no_time_to_the_first_token() -> N
 def test_add_when_the_piece_is_no_text_then_raises_value_error() -> None:
     with pytest.raises(ValueError, match="is list, not text"):
         Transcript().add([])  # type: ignore[arg-type]
+
+
+THOUGHT = "Let me see. `f` it is.\n"
+ANSWER = "\n```python\ndef f(s):\n    return s\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "thinking"),
+    [
+        (f"<think>{THOUGHT}</think>{ANSWER}", ANSWER, THOUGHT),
+        (f" \n<think>{THOUGHT}</think>{ANSWER}", ANSWER, THOUGHT),
+        (f"{THOUGHT}</think>\n{ANSWER}", f"\n{ANSWER}", THOUGHT),
+        (f"{THOUGHT}{ANSWER}</think>\n{ANSWER}", f"\n{ANSWER}", THOUGHT + ANSWER),
+        (ANSWER, ANSWER, None),
+        ("Strip `</think>` from it.\n" + ANSWER, "Strip `</think>` from it.\n" + ANSWER, None),
+        (ANSWER.replace("return s", 'return s.replace("</think>", "")'),) * 2 + (None,),
+        ('```python\nx = """\n</think>\n"""\n```\n',) * 2 + (None,),
+        ('def f(s):\n    return s.replace("</think>", "")\n',) * 2 + (None,),
+    ],
+)
+def test_completion_of_a_chat_when_it_thinks_first_then_the_answer_begins_after_that(
+    text: str, answer: str, thinking: str | None
+) -> None:
+    transcript = Transcript(chat=True)
+    transcript.add(text)
+    completion = transcript.completion("stop")
+    assert (completion.text, completion.answer, completion.thinking) == (text, answer, thinking)
+    assert completion.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(("text", "kept_apart"), [("<think>and so on", ""), ("", "and so on"), (" \n", "and so on")])
+def test_completion_of_a_chat_when_it_ends_within_its_thinking_then_was_cut(text: str, kept_apart: str) -> None:
+    transcript = Transcript(chat=True)
+    transcript.add(text)
+    transcript.think(kept_apart)
+    completion = transcript.completion("stop")
+    assert (completion.finish_reason, completion.answer.strip(), completion.thinking) == ("length", "", "and so on")
+
+
+def test_completion_of_a_continuation_when_it_speaks_of_thinking_then_is_code_all_of_it() -> None:
+    transcript = Transcript()
+    transcript.add("<think>")
+    assert transcript.completion("stop").answer == "<think>"

@@ -120,4 +120,4 @@ def test_get_when_what_is_kept_is_broken_then_bad_data_names_the_file(cache):
 
 
 def test_path_when_runs_are_somewhere_then_is_beside_them(tmp_path):
-    assert path_beside(tmp_path / "runs.db") == tmp_path / "cache.db"
+    assert path_beside(tmp_path / "runs.db") == tmp_path / "runs.cache.db"

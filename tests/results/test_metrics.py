@@ -193,6 +193,7 @@ def test_score_then_usage_sums_what_is_known_and_timing_is_in_seconds():
         sample("a", 2, status=Status.GENERATION_ERROR, tries=8),
     ]
     got = score(asked, "m/x", samples, [1])
+    assert score(asked, "m/x", samples[:2], [1]).usage["cost_usd"] == 0.5
     assert got.usage == {
         "completions": 2,
         "requests": 12,
@@ -200,7 +201,7 @@ def test_score_then_usage_sums_what_is_known_and_timing_is_in_seconds():
         "input_tokens": 5,
         "output_tokens": 14,
         "counted": 1,
-        "cost_usd": 0.5,
+        "cost_usd": None,  # of what was asked for in vain
         "length_share": 0.5,
         "judged_data": 2,
         "judged_two_process": 0,

@@ -226,13 +226,13 @@ def test_append_of_a_key_with_a_graded_sample_then_value_error_and_the_first_sta
     assert [s.verdict.status for s in store.samples(RUN)] == [Status.FAILED]
 
 
-@pytest.mark.parametrize("status", [Status.GENERATION_ERROR, Status.SANDBOX_ERROR])
-def test_append_of_a_key_with_an_ungraded_sample_then_it_is_replaced(store, status):
+@pytest.mark.parametrize(("status", "tries"), [(Status.GENERATION_ERROR, 4), (Status.SANDBOX_ERROR, 1)])
+def test_append_of_a_key_with_an_ungraded_sample_then_it_is_replaced_and_vain_tries_still_count(store, status, tries):
     store.begin(run())
-    store.append(RUN, sample(status=status))
+    store.append(RUN, sample(status=status, tries=3 if status is Status.GENERATION_ERROR else 1))
     assert store.graded(RUN, "easy") == set()
     store.append(RUN, sample())
-    assert list(store.samples(RUN)) == [sample()]
+    assert list(store.samples(RUN)) == [sample(tries=tries)]
     assert store.graded(RUN, "easy") == {sample().key}
 
 

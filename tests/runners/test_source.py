@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.errors import GenerationError
+from core.errors import GenerationError, StorageError
 from core.types import Completion, Request
 from models.base import Capabilities, Model, Price
+from models.failures import Transient
 from models.line import Line
 from models.pace import Allowance
 from results.cache import Cache
@@ -44,8 +45,17 @@ def cache(tmp_path):
         yield opened
 
 
+class Keeping(Source):
+    """Keeps at once, as the pipeline does when it has stored."""
+
+    async def complete(self, request: Request) -> Completion:
+        completion = await super().complete(request)
+        self.keep(request, completion)
+        return completion
+
+
 def source(model: Model, cache: Cache | None = None, *, most_usd: float | None = None, cache_all=False) -> Source:
-    return Source(Line(model, Allowance(first_s=0, tries=1)), Budget(most_usd), cache, cache_all=cache_all)
+    return Keeping(Line(model, Allowance(first_s=0, tries=1)), Budget(most_usd), cache, cache_all=cache_all)
 
 
 async def twice(ask: Callable[[], Any]) -> list[Completion]:
@@ -127,3 +137,49 @@ async def test_complete_when_an_answer_comes_from_the_cache_then_it_costs_nothin
     await source(model, cache).complete(request())
     made = source(model, cache, most_usd=0.000001)
     assert (await made.complete(request())).cost_usd == 0.0
+
+
+@pytest.mark.parametrize("other", [{"stop": ("\na", "\nb")}, {"seed": 2}])
+async def test_complete_when_what_decides_is_not_sent_then_tells_answers_apart_all_the_same(cache, other):
+    model = Told()
+    model.capabilities = Capabilities(styles=("completion",), seed=False, max_stops=1)
+    asked = {"stop": ("\na",), "seed": 1}
+    await source(model, cache).complete(request("x", **asked))
+    assert (await source(model, cache).complete(request("x", **asked))).cached
+    assert not (await source(model, cache).complete(request("x", **{**asked, **other}))).cached
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<think>"])
+async def test_complete_when_an_answer_is_blank_then_is_not_kept(cache, text):
+    class Blank(Told):
+        async def generate(self, request: Request) -> Completion:
+            return Completion(text, answer_at=len("<think>") if text == "<think>" else 0)
+
+    await source(Blank(), cache).complete(request())
+    assert cache.stats().answers == 0
+
+
+async def test_complete_when_the_cache_fails_then_says_so_once_and_goes_on_without(cache):
+    model, said = Told(), []
+    made = Source(Line(model), Budget(), cache, say=said.append)
+    cache.close()
+    cache.get = cache.put = broken = lambda *_: (_ for _ in ()).throw(StorageError("disk I/O error"))
+    assert broken is not None
+    for _ in range(2):
+        made.keep(request(), await made.complete(request()))
+    assert model.requests == 2 and len(said) == 1 and "going on without the cache: disk I/O error" in said[0]
+
+
+async def test_complete_when_an_answer_broke_off_then_what_was_set_aside_counts_and_the_cost_is_unknown():
+    faults = [Transient("cut", begun=True)]
+
+    class Cut(Told):
+        async def generate(self, request: Request) -> Completion:
+            if faults:
+                raise faults.pop()
+            return await super().generate(request)
+
+    budget = Budget(1.0)
+    made = Source(Line(Cut(Price(1.0, 2.0)), Allowance(first_s=0)), budget)
+    assert (await made.complete(request(max_tokens=1000))).cost_usd is None
+    assert budget.spent_usd >= 2 * 0.002

@@ -115,6 +115,22 @@ def test_run_when_the_budget_is_spent_then_it_stops_in_order_and_goes_on_with_an
     assert whole["results"][0]["usage"]["cost_usd"] == pytest.approx(20 * COST)
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--max-cost", "0.001"), "one answer of openai/m may cost 0.017 USD, which is more than --max-cost 0.001"),
+        (("--max-cost", "1", "--prompt-style", "instruct"), "--max-cost needs a limit of the answers' length"),
+    ],
+)
+def test_run_when_a_budget_cannot_be_kept_then_the_mend_is_said(program, problems, config, more, says):
+    tokens = ("--max-tokens", "10") if "instruct" not in more else ()
+    given = "-m", "openai/m", "-t", f"file:{problems}", "--config", config(price=PRICE), *tokens
+    with OpenAIServer(answer) as server:
+        done = program(*given, *more, OPENAI_BASE_URL=server.url)
+        assert server.requests == []
+    assert done.returncode == 2 and says in done.stderr, done.stderr
+
+
 def test_run_when_a_budget_is_given_and_no_price_is_known_then_the_mend_is_said(program, given):
     with OpenAIServer(answer) as server:
         done = program(*given, "--max-cost", "1", OPENAI_BASE_URL=server.url)
@@ -125,7 +141,7 @@ def test_run_when_a_budget_is_given_and_no_price_is_known_then_the_mend_is_said(
 
 def interrupted(program, given, **variables):
     """A run that is left incomplete by its budget."""
-    done = program(*given, "--max-cost", "1e-9", "--json", **variables)
+    done = program(*given, "--max-tokens", "10", "--max-cost", str(1.8 * COST), "--json", **variables)
     assert done.returncode == 3, done.stderr
     return json.loads(done.stdout)["run_id"]
 
