@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import SandboxUnavailable
+from core.errors import SandboxUnavailable, UnknownName, UsageError
 from sandbox import agent, engine, image
 from sandbox.pool import Pool, Worker, WorkerDied
 
@@ -59,6 +59,7 @@ class DockerSandbox(Pool):
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(size)
+        self.asked_bytes = memory_bytes
         self.memory_bytes = max(MEMORY_BYTES, 2 * (memory_bytes or 0))
         self.runtime, self.say = runtime, say
         self._client: Any = None
@@ -66,15 +67,33 @@ class DockerSandbox(Pool):
         self._python = ""
 
     async def start(self) -> None:
-        """Find the engine and the image, remove what dead runs left, and start a container."""
+        """Find the engine and the image, remove what dead runs left, and start a container.
+
+        Raises UsageError too, where the engine has not what is asked for.
+        """
         self._client = await asyncio.to_thread(engine.connect)
-        self._image = await asyncio.to_thread(image.ensure, self._client, self.say)
-        await asyncio.to_thread(sweep, self._client)
         try:
+            self._check(await asyncio.to_thread(self._client.info))
+            self._image = await asyncio.to_thread(image.ensure, self._client, self.say)
+            await asyncio.to_thread(sweep, self._client)
             await super().start()
         except WorkerDied as error:
             await self.aclose()
             raise SandboxUnavailable(f"the container engine starts no container: {error}") from error
+        except BaseException:
+            await self.aclose()
+            raise
+
+    def _check(self, engine: Mapping[str, Any]) -> None:
+        """See that the engine has what is asked for. Raises UsageError."""
+        if self.runtime is not None and self.runtime not in (known := engine.get("Runtimes") or {}):
+            hint = "`dockerd --add-runtime NAME=PATH`, or `runtimes` in /etc/docker/daemon.json, makes it known"
+            raise UnknownName("runtime of the container engine", self.runtime, known, hint)
+        there = engine.get("MemTotal") or 0
+        if self.asked_bytes and 0 < there < self.asked_bytes:
+            raise UsageError(
+                f"--memory asks for {self.asked_bytes >> 20:,} MiB, and the engine's host has {there >> 20:,}: lower it"
+            )
 
     async def worker(self) -> Worker:
         """One more container, its agent ready."""

@@ -26,10 +26,13 @@ def connect(timeout_s: float = 60.0) -> Any:
     import docker
     from docker.errors import DockerException
 
+    client = None
     try:
         client = docker.from_env(timeout=int(timeout_s))
         client.ping()
     except (DockerException, OSError, ValueError) as error:
+        if client is not None:
+            client.close()
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         raise SandboxUnavailable(f"no container engine answers at {where} ({_reason(error)}): {WAYS_OUT}") from error
     return client

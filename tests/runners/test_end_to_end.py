@@ -209,3 +209,16 @@ def test_keys_when_a_server_echoes_them_then_they_are_written_nowhere(program, p
     for text in (done.stdout.encode(), done.stderr.encode(), *written):
         assert key.encode() not in text
         assert key[-12:].encode() not in text
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--runtime", "runk"), "unknown runtime of the container engine 'runk'; did you mean 'runc'"),
+        (("--memory", "99999g"), "--memory asks for 102,398,976 MiB, and the engine's host has"),
+    ],
+)
+def test_run_when_the_engine_has_not_what_is_asked_for_then_the_mend_is_said_and_no_run_begins(program, option, says):
+    done = program("-m", "control/reference", "-t", "easy", *option)
+    assert (done.returncode, done.stdout) == (2, "") and says in done.stderr
+    assert json.loads(program("list", "--json", module="runs").stdout) == []
