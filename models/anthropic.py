@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import TouchstoneError, UnknownName, UsageError
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities
-from models.failures import Transient, failure, retry_after_s, words
-from models.http import TIMEOUT, Remote, events
+from models.failures import Transient, words
+from models.http import TIMEOUT, Remote, error_in, events, listen, overhear
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -65,18 +65,23 @@ class Anthropic(Remote):
         super().__init__(name)
         url, key = self._address(), self._key()
 
-        from anthropic import AsyncAnthropic
+        from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
         from httpx2 import Timeout
 
+        timeout = Timeout(**TIMEOUT)
         self._client = AsyncAnthropic(
             # Without a key the client would look for other credentials of the machine's.
             api_key=key or "none",
             base_url=url,
-            # The client sends the key as `Authorization`; gateways may know only the protocol's older `x-api-key`.
-            default_headers={"x-api-key": key} if key and not self.official else None,
             max_retries=0,
-            timeout=Timeout(**TIMEOUT),
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(
+                timeout=timeout, follow_redirects=False, event_hooks={"response": [overhear]}
+            ),
         )
+        # The client sends the key as `Authorization`; gateways may know only the protocol's older `x-api-key`. An
+        # argument would leave what `ANTHROPIC_CUSTOM_HEADERS` says, which may hold another server's keys.
+        self._client._custom_headers = {"x-api-key": key} if key and not self.official else {}
 
     @property
     def official(self) -> bool:
@@ -111,12 +116,13 @@ class Anthropic(Remote):
 
         try:
             # The list holds no aliases.
-            self.revision = (await self._client.models.retrieve(self.name)).id
-            return []
+            meant: Any = (await self._client.models.retrieve(self.name)).id
         except NotFoundError:
-            pass
-        names = [model.id async for model in self._client.models.list(limit=1000)]
-        return [] if self.name in names else names
+            named = [model.id async for model in self._client.models.list(limit=1000)]
+            names = [name for name in named if isinstance(name, str)]
+            return [] if self.name in names else names
+        self.revision = meant if isinstance(meant, str) else None
+        return []
 
     async def generate(self, request: Request) -> Completion:
         """One completion, by a chat. See `Model.generate`."""
@@ -125,22 +131,25 @@ class Anthropic(Remote):
 
         answer = _Answer(Transcript(chat=True))
         fault: TouchstoneError | None = None
+        heard = listen()
         try:
             # Read here, because the client passes over events that it cannot read: the answer would lack them.
             async with self._open(request) as response, aclosing(events(response.iter_bytes())) as stream:
                 await answer.read(stream)
+            if not answer.begun and (error_said := error_in(heard)):
+                raise _Broken(error_said)
         except _Broken as error:
-            fault = failure(
-                error.status, f"{self.url}: {words(error)}", key=self.key_variable, address=self.url_variable
-            )
+            fault = self._failed(error.status, words(error))
         except APIError as error:
             fault = self._failure(error)
         except HTTPError as error:
             fault = Transient(f"{self.url}: {words(error)}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            fault = self._garbled(error)
+            fault = self._garbled(error, answer.begun, heard)
         if fault is None and not (answer.ended and answer.finish):
-            fault = self._unfinished()
+            fault = self._unfinished(answer.begun, heard)
+        if isinstance(fault, Transient):
+            fault.begun = answer.begun
         if fault is not None:
             raise fault
         return answer.transcript.completion(
@@ -204,14 +213,9 @@ class Anthropic(Remote):
             return Transient(f"{self.url}: {words(error)}")
         # Its own text is the whole document that the server sent.
         said = words(error if error.api_message is None else Exception(f"{error.type}: {error.api_message}"))
-        return failure(
-            # What was set aside to be spent is spent: waiting does not mend it.
-            402 if error.error_code in _SPENT else error.status_code,
-            f"{self.url}: {said}",
-            key=self.key_variable,
-            address=self.url_variable,
-            retry_after_s=retry_after_s(error.response.headers.get("retry-after")),
-        )
+        # What was set aside to be spent is spent: waiting does not mend it.
+        status = 402 if error.error_code in _SPENT else error.status_code
+        return self._failed(status, said, error.response.headers)
 
 
 class _Answer:
@@ -219,13 +223,14 @@ class _Answer:
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
+        self.begun = False
         self.finish = ""
         self.ended = False
         self.served: str | None = None
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, float] = {}
 
     @property
-    def input_tokens(self) -> int | None:
+    def input_tokens(self) -> float | None:
         return sum(self.counts.get(name, 0) for name in _INPUT) if "input_tokens" in self.counts else None
 
     async def read(self, stream: AsyncIterator[tuple[str, str]]) -> None:
@@ -238,6 +243,7 @@ class _Answer:
             event = json.loads(data)
             if event["type"] != name:
                 raise ValueError(f"an event called '{name}' is of the type '{event['type']}'")
+            self.begun = True
             match name:
                 case "message_start":
                     self.served = event["message"]["model"]
@@ -245,7 +251,9 @@ class _Answer:
                 case "content_block_delta":
                     self._take(event["delta"])
                 case "message_delta":
-                    self.finish = event["delta"].get("stop_reason") or self.finish
+                    reason = event["delta"].get("stop_reason")
+                    if reason is not None:
+                        self.finish = (reason or self.finish) if isinstance(reason, str) else "other"
                     self._count(event.get("usage"))
                 case "message_stop":
                     self.ended = True
@@ -258,11 +266,11 @@ class _Answer:
         elif delta["type"] == "thinking_delta":
             self.transcript.think(delta["thinking"])
 
-    def _count(self, usage: dict[str, Any] | None) -> None:
-        """Take in the tokens counted so far. What is not counted anew stays."""
+    def _count(self, usage: Any) -> None:
+        """Take in the tokens counted so far. What is not counted anew stays; what is no number counts nothing."""
         for name in (*_INPUT, "output_tokens"):
-            count = (usage or {}).get(name)
-            if count is not None:
+            count = usage.get(name) if isinstance(usage, dict) else None
+            if isinstance(count, int | float):
                 self.counts[name] = count
 
 

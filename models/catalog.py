@@ -18,6 +18,7 @@ its provider's default, and its price is unknown. A name with a snapshot's date 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -101,7 +102,7 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def _amount(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < float("inf")
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _entry(models: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

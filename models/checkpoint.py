@@ -32,7 +32,7 @@ class Checkpoint:
         if token := get_token():
             keys.hide(token)
         self.name = name
-        self.folder = folder if (folder := Path(name).expanduser()).is_dir() else None
+        self.folder = _folder(name)
         if self.folder is None and name.startswith(("/", ".", "~")):
             raise UsageError(f"there is no folder '{name}': name one that holds a model, or a model of the hub")
         self._source = name if self.folder is None else str(self.folder)
@@ -134,6 +134,15 @@ class Checkpoint:
         else:
             return text
         raise GenerationError(f"hf/{self.name}: the chat template does not take this chat ({fault})")
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of that name, if there is one."""
+    try:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    except (RuntimeError, OSError):  # a home of nobody; a name that no file has
+        return None
 
 
 @contextmanager

@@ -38,7 +38,8 @@ def secret(variable: str) -> str | None:
 
 def hide(text: str) -> None:
     """Have `scrub` remove `text` too."""
-    _hidden.add(text)
+    if text:
+        _hidden.add(text)
 
 
 def scrub(text: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,8 @@ from core.errors import GenerationError, TouchstoneError, UnknownName, UsageErro
 from core.types import Completion, FinishReason, Request
 from models import keys
 from models.base import Capabilities
-from models.failures import Transient, failure, retry_after_s, words
-from models.http import TIMEOUT, Remote, shown
+from models.failures import Transient, words
+from models.http import TIMEOUT, Remote, basic, listen, overhear, shown
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _WHOLE = {"truncate": False, "shift": False}
 class Ollama(Remote):
     """`ollama/NAME`, as Ollama means the name: without a tag it is `NAME:latest`.
 
-    Address: `OLLAMA_HOST`. Key, if the server wants one: `OLLAMA_API_KEY`.
+    Address: `OLLAMA_HOST`. Key, if the server wants one: `OLLAMA_API_KEY`; a password in the address comes before it.
     """
 
     provider = "ollama"
@@ -55,29 +55,29 @@ class Ollama(Remote):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        host = keys.setting(self.url_variable) or self.default_url
+        self._parts(host if "://" in host else f"http://{host}")
+
+        # Imported late: the library reads the address by itself as it is imported, and may end with its own error.
         import httpx
         from ollama import AsyncClient
 
-        host = keys.setting(self.url_variable) or self.default_url
-        key = keys.secret(self.key_variable)
         self.url = shown(host)
+        key = self._key()
+        # The client drops the password of an address.
+        authorization = basic(host) or (f"Bearer {key}" if key else None)
         self._context: int | None = None
         self._looked = False
         self._looking = asyncio.Lock()
-        fault: UsageError | None = None
-        try:
-            self._client = AsyncClient(
-                host=host,
-                headers={"authorization": f"Bearer {key}"} if key else None,
-                timeout=httpx.Timeout(**TIMEOUT),
-                # The client drops the headers of errors, and knows no argument for what `_whole` adds.
-                event_hooks={"response": [_raise_for_status]},
-                auth=_whole,
-            )
-        except (ValueError, httpx.InvalidURL):
-            fault = UsageError(f"OLLAMA_HOST is no address of a server: set it to one like {self.default_url}")
-        if fault is not None:
-            raise fault
+        self._client = AsyncClient(
+            host=host,
+            headers={"authorization": authorization} if authorization else None,
+            timeout=httpx.Timeout(**TIMEOUT),
+            follow_redirects=False,
+            # The client drops the headers of errors, and knows no argument for what `_whole` adds.
+            event_hooks={"response": [_raise_for_status, overhear]},
+            auth=_whole,
+        )
 
     async def check(self) -> None:
         """See that the server answers and has the model. Sets `revision` to its digest."""
@@ -86,13 +86,16 @@ class Ollama(Remote):
 
         fault: TouchstoneError
         try:
-            installed = {each.model: each.digest for each in (await self._client.list()).models if each.model}
+            listed = (await self._client.list()).models
+            installed = {each.model: each.digest for each in listed if each.model}
+            if listed and not installed:
+                return
         except (ConnectionError, httpx.HTTPError) as error:
             fault = self._unreachable(error)
         except ResponseError as error:
             if error.status_code not in (401, 403):
                 return
-            fault = self._failure(error.status_code, words(Exception(error.error)))
+            fault = self._failed(error.status_code, words(Exception(error.error)))
         except (ValueError, TypeError, AttributeError):
             return
         else:
@@ -114,6 +117,7 @@ class Ollama(Remote):
         last: Any = None
         stopped = False
         fault: TouchstoneError | None = None
+        heard = listen()
         try:
             async with aclosing(await self._open(request)) as stream:
                 async for part in stream:
@@ -125,15 +129,17 @@ class Ollama(Remote):
                         break
         except httpx.HTTPStatusError as error:
             answer = error.response
-            fault = self._failure(answer.status_code, _error(answer), answer.headers.get("retry-after"))
+            fault = self._failed(answer.status_code, _error(answer), answer.headers)
         except (ConnectionError, httpx.HTTPError) as error:
             fault = Transient(f"{self.url}: {words(error)}")
         except ResponseError as error:  # in the middle of the stream
             fault = Transient(f"{self.url}: {words(Exception(error.error))}")
         except (ValueError, TypeError, AttributeError) as error:
-            fault = self._garbled(error)
+            fault = self._garbled(error, last is not None, heard)
         if fault is None and not stopped and not (last and last.done):
-            fault = self._unfinished()
+            fault = self._unfinished(last is not None, heard)
+        if isinstance(fault, Transient):
+            fault.begun = last is not None
         if fault is not None:
             raise fault
         return await self._checked(
@@ -214,19 +220,17 @@ class Ollama(Remote):
     def _more_room(self) -> str:
         return f"give it more in config.yaml, such as catalog: {{ollama/{self.name}: {{context: 32768}}}}"
 
-    def _failure(self, status: int, said: str, retry_after: str | None = None) -> TouchstoneError:
-        """What a request that was answered with an error ends in."""
-        said = f"{self.url}: {said} (status code: {status})"
+    def _failed(self, status: int, said: str, headers: Mapping[str, str] | None = None) -> TouchstoneError:
+        said = f"{said} (status code: {status})"
         if status == 404:
-            return UsageError(f"{said}; get the model with `ollama pull {self.name}`, or set OLLAMA_HOST")
+            return UsageError(f"{self.url}: {said}; get the model with `ollama pull {self.name}`, or set OLLAMA_HOST")
         if status == 400 and "context" in said:
             said = f"{said}; {self._more_room()}"
-        wait_s = retry_after_s(retry_after)
-        return failure(status, said, key=self.key_variable, address=self.url_variable, retry_after_s=wait_s)
+        return super()._failed(status, said, headers)
 
 
 async def _raise_for_status(response: httpx.Response) -> None:
-    if response.is_error:
+    if not response.is_success:
         await response.aread()
         response.raise_for_status()
 

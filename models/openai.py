@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import TouchstoneError, UnknownName
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities, Price
-from models.failures import Transient, failure, retry_after_s, words
-from models.http import TIMEOUT, Remote
+from models.failures import Transient, words
+from models.http import TIMEOUT, Remote, error_in, listen, overhear
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -38,16 +39,32 @@ class OpenAI(Remote):
     default_url = "https://api.openai.com/v1"
     official_limit = "max_completion_tokens"
     """What the provider's own chats call the limit of an answer's tokens."""
+    has_accounts = True
+    """Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, which the client takes from the environment, are for it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         url, key = self._address(), self._key()
 
         from httpx2 import Timeout
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        # The client insists on a key; servers that need none ignore it. Retries are ours, so that they are counted.
-        self._client = AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=Timeout(**TIMEOUT))
+        timeout = Timeout(**TIMEOUT)
+        self._client = AsyncOpenAI(
+            # The client insists on a key; servers that need none ignore it.
+            api_key=key or "none",
+            base_url=url,
+            # Retries are ours, so that they are counted.
+            max_retries=0,
+            timeout=timeout,
+            http_client=DefaultAsyncHttpxClient(
+                timeout=timeout, follow_redirects=False, event_hooks={"response": [overhear]}
+            ),
+        )
+        # `OPENAI_CUSTOM_HEADERS` may hold another server's keys; the client has no option against it.
+        self._client._custom_headers = {}
+        if not self.has_accounts:
+            self._client.organization = self._client.project = None
 
     async def check(self) -> None:
         """See that the server answers and, where it lists its models, has this one."""
@@ -55,26 +72,28 @@ class OpenAI(Remote):
 
         fault: TouchstoneError
         try:
-            listed = await self._client.models.list()
+            models = _named(await self._client.models.list())
+            if not models or self._found(models):
+                return
+            fault = UnknownName(f"model at {self.url}", self.name, models, self.unknown)
         except APIConnectionError as error:
             fault = self._unreachable(error)
         except APIStatusError as error:
             if error.status_code not in (401, 403):
                 return
             fault = self._failure(error)
-        except (APIError, ValueError):
+        # Lists of other forms, of which the client makes what it can.
+        except (APIError, ValueError, TypeError, AttributeError):
             return
-        else:
-            models = {model.id: model for model in getattr(listed, "data", None) or ()}
-            if not models or self._found(models):
-                return
-            fault = UnknownName(f"model at {self.url}", self.name, models, self.unknown)
         # Raised out here, so that no error that may hold a key hangs on to it.
         raise fault
 
     def _found(self, models: Mapping[str, Any]) -> bool:
-        """Whether the model is among those listed."""
-        return self.name in models
+        """Whether the model is among those listed; what its server says of the weights is taken as their revision."""
+        listed = models.get(self.name)
+        told = [getattr(listed, name, None) for name in ("root", "max_model_len")]  # vLLM's and its like's
+        self.revision = ", ".join(str(each) for each in told if isinstance(each, str | int)) or None
+        return listed is not None
 
     async def generate(self, request: Request) -> Completion:
         """One completion: a chat for messages, a raw continuation for a string. See `Model.generate`."""
@@ -85,18 +104,23 @@ class OpenAI(Remote):
         # The stops of a continuation are looked for here too, because servers take only a few.
         answer = _Answer(Transcript(request.params.stop if raw else (), chat=not raw))
         fault: TouchstoneError | None = None
+        heard = listen()
         try:
             async with await self._open(request, sent) as stream:
                 await answer.read(stream)
+                if not answer.begun and (error_said := error_in(heard)):
+                    raise APIError(str(error_said.get("message")), stream.response.request, body=error_said)
         except APIError as error:
             if _declined(error):
                 answer.refused = True
             else:
                 fault = self._failure(error)
         except (ValueError, TypeError, AttributeError) as error:
-            fault = self._garbled(error)
+            fault = self._garbled(error, answer.begun, heard)
         if fault is None and not answer.refused and answer.finish in _UNFINISHED:
-            fault = self._unfinished()
+            fault = self._unfinished(answer.begun, heard)
+        if isinstance(fault, Transient):
+            fault.begun = answer.begun
         if fault is not None:
             raise fault
         return answer.transcript.completion(
@@ -135,13 +159,15 @@ class OpenAI(Remote):
         """What a failed request ends in."""
         from openai import APIStatusError
 
-        said = f"{self.url}: {words(error)}"
-        if not isinstance(error, APIStatusError):
-            return Transient(said)
         # Spent credit comes as 429, like too many requests, but waiting does not mend it.
-        status = 402 if error.code == "insufficient_quota" else error.status_code
-        wait_s = retry_after_s(error.response.headers.get("retry-after"))
-        return failure(status, said, key=self.key_variable, address=self.url_variable, retry_after_s=wait_s)
+        spent = error.code == "insufficient_quota"
+        if isinstance(error, APIStatusError):
+            return self._failed(402 if spent else error.status_code, words(error), error.response.headers)
+        # What came with the status of a success may have, as its code, the status that it would have had.
+        code = "402" if spent else error.code or ""
+        if re.fullmatch("[45][0-9][0-9]", code):
+            return self._failed(int(code), words(error))
+        return Transient(f"{self.url}: {words(error)}")
 
 
 class VLLM(OpenAI):
@@ -151,6 +177,7 @@ class VLLM(OpenAI):
     key_variable = "VLLM_API_KEY"
     url_variable = "VLLM_BASE_URL"
     default_url = "http://localhost:8000/v1"
+    has_accounts = False
     start = "start one with 'vllm serve NAME'"
     unknown = "serve another with 'vllm serve NAME'"
 
@@ -171,6 +198,7 @@ class OpenRouter(OpenAI):
     url_variable = "OPENROUTER_BASE_URL"
     default_url = "https://openrouter.ai/api/v1"
     official_limit = "max_tokens"
+    has_accounts = False
 
     def _needs_key(self) -> bool:
         return True
@@ -181,7 +209,7 @@ class OpenRouter(OpenAI):
         listed = models.get(self.name)
         pricing = getattr(listed, "pricing", None)
         if self.price is None and isinstance(pricing, dict):
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
                 read, written = (float(pricing[name]) * 1e6 for name in ("prompt", "completion"))
                 if all(0 <= each < math.inf for each in (read, written)):  # -1 stands for one that varies
                     self.price = Price(read, written, f"{self.url}/models", datetime.now(UTC).date().isoformat())
@@ -193,6 +221,7 @@ class _Answer:
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
+        self.begun = False
         self.finish = ""
         self.refused = False
         self.served: str | None = None
@@ -201,11 +230,14 @@ class _Answer:
     async def read(self, stream: AsyncIterator[Any]) -> None:
         """Read to the end, or until a stop has come."""
         async for chunk in stream:
+            self.begun = True
             self.served = getattr(chunk, "model", None) or self.served
             self.usage = getattr(chunk, "usage", None) or self.usage
             # The chunk with the usage has no choices.
             for choice in (getattr(chunk, "choices", None) or ())[:1]:
-                self.finish = getattr(choice, "finish_reason", None) or self.finish
+                reason = getattr(choice, "finish_reason", None)
+                if reason is not None:
+                    self.finish = (reason or self.finish) if isinstance(reason, str) else "other"
                 if self._take(choice):
                     self.finish = "stop"
                     return
@@ -223,7 +255,14 @@ class _Answer:
         return self.transcript.add(delta.content)
 
 
+def _named(listed: Any) -> dict[str, Any]:
+    """The models of a list by their names; what has none is passed over."""
+    entries = getattr(listed, "data", None) or ()
+    return {name: each for each in entries if isinstance(name := getattr(each, "id", None), str)}
+
+
 def _declined(error: APIError) -> bool:
     """Whether a filter has declined the request, which the servers report as an error of the caller."""
     metadata = error.body.get("metadata") if isinstance(error.body, dict) else None
-    return error.code in ("content_filter", "content_policy_violation") or "flagged_input" in (metadata or ())
+    flagged = isinstance(metadata, dict) and "flagged_input" in metadata
+    return flagged or error.code in ("content_filter", "content_policy_violation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -51,7 +52,7 @@ def _allowance(path: str, name: str, entry: Any) -> Allowance:
         if key not in names:
             raise UnknownName(f"limit of '{name}' in {path}", str(key), names)
         whole = key in ("concurrency", "tries")
-        if type(value) not in ((int,) if whole else (int, float)) or not 0 < value < float("inf"):
+        if type(value) not in ((int,) if whole else (int, float)) or not 0 < value <= sys.float_info.max:
             raise BadData(path, f"should be a {'whole ' if whole else ''}number above 0", field=f"{name}.{key}")
     return Allowance(**entry or {})
 
@@ -65,17 +66,20 @@ def load(path: str) -> dict[str, Any]:
 
     The sections of `TABLES` are values already: PROVIDER or PROVIDER/NAME → what is said of it.
 
-    `${NAME}` stands for an environment variable.
+    `${NAME}` stands for an environment variable, in keys and in values; in the sections of `TABLES` a value that it
+    stands in is of the type that it would have if it were written out.
 
-    Raises BadData (unreadable, not YAML, not of this form), UnknownName (a section or key that is not known).
+    Raises BadData (unreadable, not YAML, not of this form), UnknownName (a section or key that is not known), and
+    UsageError (a variable that is not set).
     """
     import yaml
 
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = _document(path, Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise BadData(path, f"cannot be read ({error.strerror}): name another --config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # ValueError: bytes that are no UTF-8, numbers and dates that there are not.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         raise BadData(path, f"is not YAML: {getattr(error, 'problem', None) or error}", line=line) from error
@@ -93,8 +97,54 @@ def load(path: str) -> dict[str, Any]:
             if key not in SECTIONS[section]:
                 raise UnknownName(f"key in section '{section}' of {path}", str(key), SECTIONS[section])
             if value is not None:
-                values[SECTIONS[section][key]] = _value(path, value)
+                values[SECTIONS[section][key]] = _value(value)
     return values
+
+
+def _document(path: str, text: str) -> Any:
+    """What a YAML file holds, with its variables replaced. Raises BadData for a key that is given twice."""
+    import yaml
+
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        seen: set[int] = set()
+        for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+            if key.value in [*TABLES]:
+                _expand(path, loader, value, seen, typed=True)
+        _expand(path, loader, root, seen)
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _expand(path: str, loader: Any, node: Any, seen: set[int], typed: bool = False) -> None:
+    """Replace the variables in a node and in what it holds. seen: the nodes where that is done.
+
+    typed: whether what comes of them may be a number, say. Raises BadData for a key that is given twice.
+    """
+    import yaml
+
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        value = _VARIABLE.sub(lambda match: _variable(path, match[1]), node.value)
+        if value != node.value:
+            node.value, node.tag = value, loader.resolve(yaml.ScalarNode, value, (typed, not typed))
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _expand(path, loader, item, seen, typed)
+    elif isinstance(node, yaml.MappingNode):
+        given = set()
+        for key, value in node.value:
+            _expand(path, loader, key, seen)
+            _expand(path, loader, value, seen, typed)
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in given:
+                    line = key.start_mark.line + 1
+                    raise BadData(path, f"the key '{key.value}' is given twice: drop one", line=line)
+                given.add((key.tag, key.value))
 
 
 def _mapping(path: str, value: Any, field: str | None = None) -> Mapping[Any, Any]:
@@ -105,13 +155,11 @@ def _mapping(path: str, value: Any, field: str | None = None) -> Mapping[Any, An
     return value
 
 
-def _value(path: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _variable(path, match[1]), value)
+def _value(value: Any) -> Any:
     if isinstance(value, list):
-        return [_value(path, item) for item in value]
+        return [_value(item) for item in value]
     if isinstance(value, dict):
-        return [(str(name), str(_value(path, item))) for name, item in value.items()]
+        return [(str(name), str(_value(item))) for name, item in value.items()]
     return str(value)  # an option that takes whole numbers would make 1 of 1.5, and of true
 
 

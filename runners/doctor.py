@@ -78,8 +78,12 @@ def _keys() -> Iterator[Finding]:
     from models.keys import secret
 
     for name in KEYS:
-        there = secret(name) is not None
-        yield Finding(f"key {name}", True if there else None, "is set" if there else "is not set")
+        try:
+            there = secret(name) is not None
+        except TouchstoneError as error:
+            yield Finding(f"key {name}", False, str(error))
+        else:
+            yield Finding(f"key {name}", True if there else None, "is set" if there else "is not set")
 
 
 def _disk(db: str | None) -> Finding:

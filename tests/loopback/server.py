@@ -50,7 +50,12 @@ class Fault:
     error: Mapping[str, Any] = field(default_factory=dict)
     """these further fields of the error,"""
     retry_after: str | None = None
-    """and this header."""
+    """and these two headers."""
+    location: str | None = None
+    body: str | None = None
+    """Reply with this, and the status if there is one, in place of an answer,"""
+    kind: str = "application/json"
+    """as this type of content."""
     cut: bool = False
     """Hang up halfway."""
     hold: bool = False
@@ -78,7 +83,8 @@ class LoopbackServer:
 
     answer: what it answers. faults: what goes wrong, by a request's number; faults_of: by its body. latency_s: how long
     it is silent before the first byte. models: the names that it lists; None: it cannot list any. key: where given, the
-    only key that it lets in. requests: the requests for answers, in the order in which they came.
+    only key that it lets in. listing: where set, sent for everything that is got. requests: the requests for answers,
+    in the order in which they came.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class LoopbackServer:
         self.answer, self.faults, self.faults_of, self.models, self.key = answer, faults, faults_of, models, key
         self.latency_s = latency_s
         self.requests: list[Received] = []
+        self.listing: str | None = None
         self.held = threading.Event()
         """A request is being held."""
         self.hung_up = threading.Event()
@@ -143,9 +150,13 @@ class LoopbackServer:
             number = len(self.requests)
         fault = self.faults(number) or self.faults_of(body) or Fault()
         self._closing.wait(self.latency_s)
+        if fault.body is not None:
+            exchange.whole(fault.status or 200, fault.body, {"Content-Type": fault.kind})
+            return None
         if fault.status is not None:
-            extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-            exchange.json(fault.status, self._error(fault.words, fault.error), extra)
+            extra = {"Retry-After": fault.retry_after, "Location": fault.location}
+            sent = {name: value for name, value in extra.items() if value is not None}
+            exchange.json(fault.status, self._error(fault.words, fault.error), sent)
             return None
         if self.models is not None and body.get("model") not in self._callable_names():
             exchange.json(404, self._error(f"model '{body.get('model')}' not found", {}))
@@ -190,10 +201,14 @@ class Exchange(BaseHTTPRequestHandler):
 
     def json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """Reply with a whole JSON document."""
-        data = json.dumps(body).encode()
+        self.whole(status, json.dumps(body), {"Content-Type": "application/json", **(headers or {})})
+
+    def whole(self, status: int, body: str, headers: Mapping[str, str]) -> None:
+        """Reply with a whole text."""
+        data = body.encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": len(data), **(headers or {})}.items():
-            self.send_header(name, str(value))
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -235,8 +250,13 @@ class Exchange(BaseHTTPRequestHandler):
 
 class _Handler(Exchange):
     def do_GET(self) -> None:
-        if not self.server.loopback._refused(self):
-            self.server.loopback._get(self, self.path)
+        loopback = self.server.loopback
+        if loopback._refused(self):
+            return
+        if loopback.listing is not None:
+            self.whole(200, loopback.listing, {"Content-Type": "application/json"})
+        else:
+            loopback._get(self, self.path)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -333,6 +333,47 @@ async def test_generate_when_cancelled_then_hangs_up() -> None:
             assert await asyncio.to_thread(server.hung_up.wait, 10)
 
 
+@pytest.mark.parametrize("kind", ["text/html", "text/event-stream"])
+async def test_generate_when_something_else_than_an_answer_comes_then_its_beginning_is_quoted(kind: str) -> None:
+    error = await failing(Fault(body=f"<html>\n <p>Log in, {KEY}</p>", kind=kind), Transient)
+    assert "something else than an answer: <html> <p>Log in, [key]</p>" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("overloaded_error", Transient), ("of a later day", Transient), ("authentication_error", UsageError)],
+)
+async def test_generate_when_an_error_comes_as_a_success_then_means_what_it_says(
+    kind: str, expected: type[TouchstoneError]
+) -> None:
+    body = f'{{"type": "error", "error": {{"type": "{kind}", "message": "out of order"}}}}'
+    error = await failing(Fault(body=body), expected)
+    assert f"{kind}: out of order" in str(error)
+
+
+@pytest.mark.parametrize("usage", ['{"input_tokens": "7", "output_tokens": null}', "[1]", '"x"'])
+async def test_generate_when_the_counts_are_no_numbers_then_the_answer_counts_all_the_same(usage: str) -> None:
+    start = '{"type": "message_start", "message": {"model": "m", "usage": ' + usage + "}}"
+    odd = event("message_start", start)
+    with AnthropicServer(says(Reply("abc", usage=None)), faults=lambda _: Fault(garbled=odd)) as server:
+        completion = await complete(server)
+    assert (completion.finish_reason, completion.input_tokens) == ("stop", None)
+
+
+@pytest.mark.parametrize("reason", ["{}", '{"a": 1}', "7"])
+async def test_generate_when_the_reason_is_no_word_then_is_another(reason: str) -> None:
+    last = event("message_delta", f'{{"type": "message_delta", "delta": {{"stop_reason": {reason}}}}}')
+    last += event("message_stop", '{"type": "message_stop"}')
+    with AnthropicServer(says(Reply("x", finish_reason=None)), faults=lambda _: Fault(garbled=last)) as server:
+        assert (await complete(server)).finish_reason == "other"
+
+
+async def test_generate_when_sent_elsewhere_then_is_a_usage_error_and_nothing_is_asked_there() -> None:
+    with AnthropicServer(says("x")) as other:
+        error = await failing(Fault(status=307, location=f"{other.url}/v1/messages"), UsageError)
+    assert "set ANTHROPIC_BASE_URL" in str(error) and other.requests == []
+
+
 # ── keys and addresses ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -421,6 +462,16 @@ async def test_model_when_the_address_holds_a_password_then_it_is_not_shown() ->
     assert "geheimnis" not in str(caught.value)
 
 
+async def test_generate_when_the_machine_has_headers_for_another_then_they_are_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Gateway: gatekeeper")
+    with AnthropicServer(says("x")) as server:
+        await complete(server)
+    assert server.requests[0].headers["x-api-key"] == KEY
+    assert "x-gateway" not in server.requests[0].headers
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -459,3 +510,12 @@ async def test_check_when_no_server_answers_then_names_the_address_and_the_mend(
             with pytest.raises(ServerUnreachable) as caught:
                 await model.check()
     assert url in str(caught.value) and "check the network, or set ANTHROPIC_BASE_URL" in str(caught.value)
+
+
+@pytest.mark.parametrize("listing", ['{"id": 5}', '{"data": ["m"]}', "[]", "null", "<html>"])
+async def test_check_when_what_is_said_of_the_model_is_of_no_known_form_then_passes(listing: str) -> None:
+    with AnthropicServer() as server:
+        server.listing = listing
+        async with model_of(server) as model:
+            await model.check()
+            assert model.revision is None

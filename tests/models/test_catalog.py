@@ -267,6 +267,7 @@ def test_checked_when_there_is_no_such_field_then_names_the_closest(entry: dict[
         ({"price": {"input": 1, "output": -1}}, "openai/m.price"),
         ({"price": {"input": 1, "output": float("nan")}}, "openai/m.price"),
         ({"price": {"input": 1, "output": True}}, "openai/m.price"),
+        ({"price": {"input": 1, "output": 10**400}}, "openai/m.price"),
         ({"price": {"input": 1, "output": 2, "cached": 0.1}}, "openai/m.price"),
     ],
 )

@@ -609,7 +609,7 @@ async def test_check_when_the_folder_holds_no_whole_model_then_says_what_is_wron
 
 
 def test_make_when_the_folder_is_missing_then_says_so() -> None:
-    for name in ("/no/such/folder", "./gone"):
+    for name in ("/no/such/folder", "./gone", "~nobody-at-all/x", "/" + "x" * 5000):
         with pytest.raises(UsageError, match=f"there is no folder '{name}'"):
             models.make(f"hf/{name}")
 

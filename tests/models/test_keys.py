@@ -53,6 +53,11 @@ def test_scrub_when_a_key_was_handed_out_then_removes_it_whole_and_shortened(mon
     assert said == "wrong key: [key], that is [key] or [key] or [key]."
 
 
+def test_hide_when_there_is_nothing_to_hide_then_texts_stay_as_they_are() -> None:
+    keys.hide("")
+    assert keys.scrub("text") == "text"
+
+
 def test_scrub_when_a_text_holds_no_key_then_is_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_KEY", KEY)
     keys.secret("A_KEY")

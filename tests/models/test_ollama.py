@@ -281,6 +281,22 @@ async def test_generate_when_cancelled_then_hangs_up() -> None:
             assert await asyncio.to_thread(server.hung_up.wait, 10)
 
 
+@pytest.mark.parametrize("prompt", [CHAT, CODE])
+async def test_generate_when_something_else_than_an_answer_comes_then_its_beginning_is_quoted(prompt: Prompt) -> None:
+    error = await failing(Fault(body=f"<html>\n <p>Log in, {KEY}</p>", kind="text/html"), Transient, prompt)
+    assert "something else than an answer: <html> <p>Log in, [key]</p>" in str(error)
+
+
+async def test_generate_when_an_error_comes_as_a_success_then_is_transient_with_its_words() -> None:
+    assert "the runner has ended" in str(await failing(Fault(body='{"error": "the runner has ended"}'), Transient))
+
+
+async def test_generate_when_sent_elsewhere_then_is_a_usage_error_and_nothing_is_asked_there() -> None:
+    with OllamaServer(says("x")) as other:
+        error = await failing(Fault(status=307, location=f"{other.url}/api/chat"), UsageError)
+    assert "set OLLAMA_HOST" in str(error) and other.requests == []
+
+
 # ── keys and addresses ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -309,11 +325,21 @@ async def test_model_when_the_settings_are_in_dotenv_then_takes_them_from_there(
             assert (await model.generate(request())).text == "x"
 
 
-@pytest.mark.parametrize("host", ["http://h:port", "http://h\x00st"])
-def test_model_when_the_address_is_none_then_names_the_variable(host: str) -> None:
-    Path(".env").write_text(f"OLLAMA_HOST={host}\n")
-    with pytest.raises(UsageError, match="OLLAMA_HOST is no address of a server"):
+@pytest.mark.parametrize(
+    "host",
+    ["http://h:port", "http://h\x00st", "http://[::1", "h:99999", "ftp://h", "a b", "h?key=geheim", "u:9/geheim@h"],
+)
+def test_model_when_no_server_can_have_the_address_then_names_the_variable_and_not_the_address(host: str) -> None:
+    Path(".env").write_text(f"OLLAMA_HOST='{host}'\n")
+    with pytest.raises(UsageError, match=r"OLLAMA_HOST (is no address of a server|holds a)") as caught:
         Ollama("m")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", [":56789", "example.com", "[::1]:11434", "https://example.com/path/"])
+async def test_model_when_ollama_knows_the_form_of_the_address_then_takes_it(host: str) -> None:
+    async with model_of(host) as model:
+        assert model.url == host
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
@@ -324,6 +350,8 @@ async def test_model_when_the_address_holds_a_password_then_it_is_not_shown(sche
             with pytest.raises(Transient) as caught:
                 await model.generate(request())
     assert model.url == f"{scheme}{host}" and "geheimnis" not in str(caught.value)
+    # Of someone:geheimnis.
+    assert server.requests[0].headers["authorization"] == "Basic c29tZW9uZTpnZWhlaW1uaXM="
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -372,3 +400,21 @@ async def test_check_when_no_server_answers_then_names_the_address_and_the_mend(
             with pytest.raises(ServerUnreachable, match="start it with `ollama serve`, or set OLLAMA_HOST") as caught:
                 await model.check()
     assert url in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "listing", ['{"models": ["m"]}', '{"models": [{"name": "x"}]}', '{"models": 5}', "[]", "<html>"]
+)
+async def test_check_when_the_list_is_of_no_known_form_then_passes(listing: str) -> None:
+    with OllamaServer() as server:
+        server.listing = listing
+        async with model_of(server) as model:
+            await model.check()
+            assert model.revision is None
+
+
+async def test_check_when_nothing_is_installed_then_says_how_to_get_it() -> None:
+    with OllamaServer(models=()) as server:
+        async with model_of(server) as model:
+            with pytest.raises(UnknownName, match="`ollama pull m`"):
+                await model.check()

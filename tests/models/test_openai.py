@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import GenerationError, ServerUnreachable, TouchstoneError, UnknownName, UsageError
 from core.types import Completion, Prompt
+from models.failures import Transient
 from models.line import Line
 from models.openai import VLLM, OpenAI, OpenRouter
 from models.pace import Allowance
@@ -289,6 +290,69 @@ async def test_generate_when_cancelled_then_hangs_up() -> None:
             assert await asyncio.to_thread(server.hung_up.wait, 10)
 
 
+@pytest.mark.parametrize("prompt", [CHAT, CODE])
+@pytest.mark.parametrize("kind", ["text/html", "text/event-stream"])
+async def test_generate_when_something_else_than_an_answer_comes_then_its_beginning_is_quoted(
+    prompt: Prompt, kind: str
+) -> None:
+    page = Fault(body=f"<html>\n <p>Log in, {KEY}</p>" + "x" * 5000, kind=kind)
+    with OpenAIServer(faults=lambda _: page) as server, pytest.raises(Transient) as caught:
+        async with model_of(server) as model:
+            await model.generate(request(prompt))
+    assert "something else than an answer: <html> <p>Log in," in str(caught.value)
+    assert KEY not in str(caught.value) and len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "says"),
+    [
+        ('{"message": "overloaded", "code": "busy"}', Transient, "overloaded"),
+        ('{"message": "slow down", "code": 429}', Transient, "slow down"),
+        ('{"message": "none left", "code": "insufficient_quota"}', UsageError, "none left; add credit"),
+        ('{"message": "no such key", "code": 401}', UsageError, "no such key; set OPENAI_API_KEY"),
+        ('{"message": "odd", "code": ["x"]}', Transient, "odd"),
+        ('"just words"', Transient, "just words"),
+    ],
+)
+async def test_generate_when_an_error_comes_as_a_success_then_means_what_it_says(
+    error: str, expected: type[TouchstoneError], says: str
+) -> None:
+    with OpenAIServer(faults=lambda _: Fault(body=f'{{"error": {error}}}')) as server:
+        async with model_of(server) as model:
+            with pytest.raises(expected, match=says) as caught:
+                await model.generate(request())
+    assert type(caught.value) is expected and caught.value.__context__ is None
+
+
+async def test_generate_when_a_filter_declines_with_a_success_then_is_a_refusal() -> None:
+    declined = Fault(body='{"error": {"message": "no", "code": "content_filter"}}')
+    with OpenAIServer(faults=lambda _: declined) as server:
+        assert (await complete(server)).finish_reason == "refusal"
+
+
+@pytest.mark.parametrize("reason", ["{}", '{"a": 1}', "[]", "0", "7"])
+async def test_generate_when_the_reason_is_no_word_then_is_another(reason: str) -> None:
+    last = f'data: {{"choices": [{{"delta": {{}}, "text": "", "finish_reason": {reason}}}]}}\n\n'
+    with OpenAIServer(says(Reply("", finish_reason=None)), faults=lambda _: Fault(garbled=last)) as server:
+        assert (await complete(server)).finish_reason == "other"
+
+
+async def test_generate_when_an_error_says_odd_things_then_is_a_generation_error_with_its_words() -> None:
+    odd = Fault(status=400, error={"metadata": 5, "code": ["x"]})
+    with OpenAIServer(faults=lambda _: odd) as server:
+        assert "out of order" in str(await failing(server, GenerationError))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_generate_when_sent_elsewhere_then_is_a_usage_error_and_nothing_is_asked_there(status: int) -> None:
+    with OpenAIServer(says("x")) as other:
+        sent = Fault(status=status, location=f"{other.url}/chat/completions")
+        with OpenAIServer(faults=lambda _: sent) as server:
+            error = await failing(server, UsageError)
+    assert "set OPENAI_BASE_URL" in str(error) and server.url in str(error)
+    assert other.requests == []
+
+
 # ── keys and addresses ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -353,6 +417,63 @@ async def test_model_when_the_address_holds_a_password_then_it_is_not_shown() ->
     assert "geheimnis" not in repr(completion)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/v1",
+        "http://h:geheim/v1",
+        "http://h:99999/v1",
+        "http://h\x01/v1",
+        "http://a host/v1",
+        "http://h/\u2028v1",
+        "http://a..b/v1",
+        "http://geheim:99/x@h/v1",
+        "http://h/v1?api-key=geheim",
+        "http://h/v1#geheim",
+    ],
+)
+@pytest.mark.parametrize("kind", [OpenAI, VLLM])
+def test_model_when_no_server_can_have_the_address_then_names_the_variable_and_not_the_address(
+    kind: type[OpenAI], url: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{kind.url_variable} (is no address|holds a)") as caught:
+        model_of(url, kind)
+    assert "geheim" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("user", "secrets"),
+    [
+        ("us%40er:p%40ss-w", ("p%40ss-w", "p@ss-w", "dXNAZXI6cEBzcy13")),
+        ("t%2Fken-47", ("t%2Fken-47", "t/ken-47", "dC9rZW4tNDc6")),
+    ],
+)
+async def test_generate_when_a_server_echoes_the_addresss_password_then_the_error_does_not(
+    user: str, secrets: tuple[str, str, str]
+) -> None:
+    with OpenAIServer(faults=lambda _: Fault(status=400, words=f"no: {' '.join(secrets)}.")) as server:
+        async with model_of(server.url.replace("://", f"://{user}@"), VLLM) as model:
+            with pytest.raises(GenerationError) as caught:
+                await model.generate(request())
+        assert server.requests[0].headers["authorization"] == f"Basic {secrets[2]}"
+    assert "no: [key] [key] [key]." in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "accounts"), [(OpenAI, {"ours", "theirs"}), (VLLM, set()), (OpenRouter, set())])
+async def test_generate_when_the_machine_has_settings_for_openai_then_only_openai_sees_its_accounts(
+    kind: type[OpenAI], accounts: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "ours")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "theirs")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "master")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: gatekeeper\nAuthorization: Bearer another")
+    with OpenAIServer(says("x"), key=KEY) as server:
+        await complete(server, kind=kind)
+    sent = set(server.requests[0].headers.values())
+    assert sent & {"ours", "theirs", "master", "gatekeeper"} == accounts
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -385,6 +506,7 @@ async def test_check_when_an_openrouter_variant_only_routes_differently_then_pas
         ({"prompt": "0", "completion": "0"}, (0, 0)),
         ({"prompt": "-1", "completion": "-1"}, None),
         ({"prompt": "free"}, None),
+        ({"prompt": 10**400, "completion": 0}, None),
         (None, None),
     ],
 )
@@ -395,6 +517,29 @@ async def test_check_when_openrouter_lists_a_price_then_that_is_the_models(prici
             await model.check()
     assert (None if model.price is None else (model.price.input, model.price.output)) == price
     assert model.price is None or model.price.source == f"{server.url}/models"
+
+
+@pytest.mark.parametrize(
+    ("details", "revision"),
+    [({"root": "/weights/7", "max_model_len": 4096}, "/weights/7, 4096"), ({"root": None}, None), ({}, None)],
+)
+async def test_check_when_the_server_tells_of_the_weights_then_that_is_their_revision(
+    details: dict[str, Any], revision: str | None
+) -> None:
+    with OpenAIServer() as server:
+        server.details = {"m": details}
+        async with model_of(server, VLLM) as model:
+            await model.check()
+    assert model.revision == revision
+
+
+async def test_generate_when_an_answer_breaks_off_then_the_failure_says_that_it_had_begun() -> None:
+    for fault, begun in [(Fault(cut=True), True), (Fault(status=500), False)]:
+        with OpenAIServer(says(TEXT), faults=once(fault)) as server:
+            async with model_of(server) as model:
+                with pytest.raises(GenerationError) as caught:
+                    await model.generate(request())
+        assert caught.value.begun is begun
 
 
 @pytest.mark.parametrize("models", [None, ()])
@@ -420,3 +565,34 @@ async def test_check_when_no_server_answers_then_names_the_address_and_the_mend(
             with pytest.raises(ServerUnreachable) as caught:
                 await model.check()
     assert url in str(caught.value) and mend in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [OpenAI, OpenRouter])
+@pytest.mark.parametrize(
+    "listing",
+    [
+        '[{"id": "other"}]',
+        "[]",
+        "null",
+        "5",
+        '"m"',
+        "<html>",
+        '{"data": ["other"]}',
+        '{"data": 5}',
+        '{"data": {"a": 1}}',
+        '{"data": [null, {"name": "m"}, {"id": null}, {"id": 5}, {"id": ["m"]}]}',
+    ],
+)
+async def test_check_when_the_list_is_of_no_known_form_then_passes(kind: type[OpenAI], listing: str) -> None:
+    with OpenAIServer() as server:
+        server.listing = listing
+        async with model_of(server, kind) as model:
+            await model.check()
+
+
+async def test_check_when_some_of_the_list_is_odd_then_the_rest_counts() -> None:
+    with OpenAIServer() as server:
+        server.listing = '{"data": [null, {"id": 5}, "x", {"id": "other"}]}'
+        async with model_of(server) as model:
+            with pytest.raises(UnknownName, match="there is: other"):
+                await model.check()

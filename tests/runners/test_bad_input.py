@@ -52,6 +52,7 @@ def refused(done, code=2):
         (("-m", "control/reference", "--config", "/nowhere.yaml"), "/nowhere.yaml: cannot be read"),
         (("-m", "openai/gpt-4.1", "-t", "humaneval"), "set OPENAI_API_KEY"),
         (("-m", "openrouter/a/b", "-t", "humaneval"), "set OPENROUTER_API_KEY"),
+        (("-m", "hf/~nobody-at-all/x", "-t", "humaneval"), "there is no folder '~nobody-at-all/x'"),
         (("-t", "humaneval", "--generations", "/nowhere.jsonl"), "/nowhere.jsonl: cannot be read"),
         (("-m", "control/reference", "-m", "control/broken", "--report", "r.md"), "leave it out"),
         (("--resume", "20200101"), "unknown run '20200101'"),
@@ -94,6 +95,7 @@ def test_generations_when_two_tasks_are_named_then_one_is_asked_for(inside, prob
         ("execution: {timeout: .nan}", "'--timeout': 'nan' is not"),
         ("output: {db: '${NOT_SET}'}", "${NOT_SET}, which is not set"),
         ("models: [", "config.yaml:1: is not YAML"),
+        ("sampling: {}\nsampling: {}", "config.yaml:2: the key 'sampling' is given twice: drop one"),
     ],
 )
 def test_config_when_it_is_broken_then_the_fault_is_named(inside, tmp_path, text, says):
@@ -169,6 +171,26 @@ def test_key_when_the_server_refuses_it_then_the_variable_is_named_and_the_key_i
         )
     assert "set OPENAI_API_KEY" in line
     assert "0123456789" not in line
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1/v1", "http://h:99999", "http://h/v1?key=a-secret", "http://a:1/a-secret@h"]
+)
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [("openai/m", "OPENAI_BASE_URL"), ("anthropic/m", "ANTHROPIC_BASE_URL"), ("ollama/m", "OLLAMA_HOST")],
+)
+def test_address_when_it_is_malformed_then_the_variable_is_named_and_the_address_is_not(
+    inside, model, variable, address
+):
+    line = refused(inside("-m", model, "-t", "humaneval", **{variable: address}))
+    assert variable in line
+    assert "secret" not in line
+
+
+def test_address_when_ollamas_own_library_cannot_read_it_then_the_variable_is_named(program):
+    done = program("-m", "ollama/m", "-t", "humaneval", OLLAMA_HOST="http://127.0.0.1:99999")
+    assert "OLLAMA_HOST is no address of a server" in refused(done)
 
 
 def test_server_when_none_answers_then_the_address_and_the_mend_are_said(inside):

@@ -206,6 +206,21 @@ def test_doctor_when_something_does_not_work_then_its_mend_is_said_and_the_code_
     assert "set OPENAI_API_KEY" in out
 
 
+@pytest.mark.parametrize("address", ["http://[::1/v1", "http://h:99999/v1", "http://h/v1?key=never-shown"])
+def test_doctor_when_a_setting_is_malformed_then_the_other_findings_stand(call, db, monkeypatch, address):
+    monkeypatch.setattr(doctor, "check_sandbox", lambda: {"backend": "docker", "image": "an-image", "python": "3.11"})
+    monkeypatch.setenv("OPENAI_API_KEY", "never shown")
+    monkeypatch.setenv("VLLM_BASE_URL", address)
+    code, out, err = call("doctor", "-m", "vllm/m", "--db", db, "--json")
+    found = {each["what"]: each for each in json.loads(out)}
+    assert code == 1
+    assert [what for what, each in found.items() if each["ok"] is False] == ["key OPENAI_API_KEY", "model vllm/m"]
+    assert "OPENAI_API_KEY holds a character" in found["key OPENAI_API_KEY"]["detail"]
+    assert "VLLM_BASE_URL" in found["model vllm/m"]["detail"]
+    assert found["sandbox"]["ok"] is True
+    assert "never" not in out + err
+
+
 @pytest.mark.engine
 def test_sandbox_check_when_it_works_then_what_it_is_made_of_is_shown(program):
     done = program("check", "--json", module="sandbox")

@@ -73,6 +73,51 @@ def test_load_when_a_variable_is_not_set_then_it_is_named(config, monkeypatch):
         load(config("output: {db: '${WHICH}'}"))
 
 
+def test_load_when_a_variable_stands_in_what_is_said_of_a_model_then_it_is_what_it_would_be_written_out(
+    config, monkeypatch
+):
+    for name, value in {"N": "3", "PRICE": "0.5", "NOT": "false", "NAME": "mine"}.items():
+        monkeypatch.setenv(name, value)
+    text = """
+        limits: {"openai/${NAME}": {tries: "${N}", requests_per_minute: '1${N}0'}}
+        catalog:
+          openai/mine: {temperature: "${NOT}", styles: ["${STYLE}"], price: {input: "${PRICE}", output: 2}}
+    """
+    monkeypatch.setenv("STYLE", "instruct")
+    assert load(config(text)) == {
+        "limits": {"openai/mine": Allowance(130, tries=3)},
+        "catalog": {
+            "openai/mine": {"temperature": False, "styles": ["instruct"], "price": {"input": 0.5, "output": 2}}
+        },
+    }
+
+
+def test_load_when_a_variable_stands_in_an_options_value_then_it_is_text_and_replaced_once(config, monkeypatch):
+    monkeypatch.setenv("STOP", "010")
+    monkeypatch.setenv("OTHER", "${STOP}")
+    text = "sampling: {stop: ['${STOP}', '${OTHER}']}\nsuites: {datasets: {'${STOP}': 'd/${STOP}'}}"
+    assert load(config(text)) == {"stop": ["010", "${STOP}"], "datasets": [("010", "d/010")]}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("sampling: {n_samples: 5}\nsampling: {temperature: 0.7}", 2, "sampling"),
+        ("limits:\n  openai: {}\n  ollama: {}\n  openai: {}", 4, "openai"),
+        ("catalog:\n  openai:\n    price: {input: 1,\n      input: 2}", 4, "input"),
+        ("suites:\n  datasets: {a: b, 'a': c}", 2, "a"),
+    ],
+)
+def test_load_when_a_key_is_given_twice_then_its_line_and_name_are_said(config, text, line, key):
+    with pytest.raises(BadData, match=f":{line}: the key '{key}' is given twice"):
+        load(config(text))
+
+
+def test_load_when_a_mapping_is_merged_into_another_then_its_own_keys_come_first(config):
+    text = "limits:\n  openai: &usual {tries: 3, concurrency: 2}\n  ollama: {<<: *usual, tries: 5}\n"
+    assert load(config(text))["limits"]["ollama"] == Allowance(concurrency=2, tries=5)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -119,6 +164,7 @@ def test_allowance_when_limits_are_given_then_the_names_come_before_the_provider
         ("limits: {openai: {request_per_minute: 5}}", UnknownName, "did you mean 'requests_per_minute'"),
         ("limits: {openai: {requests_per_minute: many}}", BadData, "openai.requests_per_minute: should be a number"),
         ("limits: {openai: {concurrency: 1.5}}", BadData, "openai.concurrency: should be a whole number above 0"),
+        (f"limits: {{openai: {{requests_per_minute: 1{'0' * 400}}}}}", BadData, "should be a number above 0"),
         ("limits: {openai: {tries: 0}}", BadData, "openai.tries: should be a whole number above 0"),
         ("limits: {openai: 5}", BadData, "openai: should be a mapping"),
         ("catalog: {openai/m: {max_stop: 1}}", UnknownName, "did you mean 'max_stops'"),
@@ -132,9 +178,20 @@ def test_load_when_what_is_said_of_a_model_cannot_be_taken_then_its_place_is_sai
         load(config(text))
 
 
-@pytest.mark.parametrize(("text", "says"), [("a: [", ":1: is not YAML"), ("- a", "mapping"), ("models: 3", "models")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", ":1: is not YAML"),
+        ("- a", "mapping"),
+        ("models: 3", "models"),
+        ("sampling: {seed: 2026-02-31}", "is not YAML"),
+        ("sampling: {? [a] : 1}", "is not YAML"),
+        ("a: &a [*a]", "unknown section"),
+        ("[" * 5000, "is not YAML"),
+    ],
+)
 def test_load_when_the_file_is_broken_then_the_place_is_said(config, text, says):
-    with pytest.raises(BadData, match=says):
+    with pytest.raises(UsageError, match=says):
         load(config(text))
 
 
