@@ -29,6 +29,7 @@ from runners.progress import Display, Tally
 from runners.settings import Options, allowance, cores, database, refuse_if_different
 from runners.source import Budget, Source
 from sandbox.base import Sandbox
+from sandbox.merged import Merged
 
 UNGRADED = 3
 
@@ -172,8 +173,7 @@ def _affordable(plan: Plan, source: Source, most_usd: float) -> None:
 
 def _sandbox(spec: RunSpec, options: Options, workers: int) -> Sandbox:
     make = sandboxes.registry.get(spec.sandbox)
-    made: Sandbox = make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say)
-    return made
+    return Merged(make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say))
 
 
 def _begun(plan: Plan, source: Source, group: str, options: Options, store: Store, sandbox: Sandbox) -> Run:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
-from core.types import Candidate, Execution
+from core.types import Candidate, Case, Execution, Limits, Raised, Solution, Tests
 from sandbox import wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
 
 TRIES = 3
-"""How often a candidate is run before the sandbox's failure is called one."""
+"""How often a worker is started for a candidate, and how often one may die of it."""
+HARMLESS = Candidate(Solution("", "raw"), "", Tests((Case("None"),)), Limits(cpu_s=1.0, wall_margin_s=1.0))
+"""What no worker dies of."""
 JOBS_PER_WORKER = 5_000
 """A worker is replaced after so many, whatever it looks like."""
 GRACE_S = 30.0
@@ -62,18 +65,26 @@ class Pool(Sandbox):
         self._free.put_nowait(first)
 
     async def run(self, candidate: Candidate) -> Execution:
-        """Run one candidate; what its wall time stopped while it had work to do is run again alone."""
-        execution, held_up = await self._run(candidate)
-        if held_up and self.size > 1:
-            async with self._alone:
-                others: list[Worker | None] = []
-                try:
-                    while len(others) < self.size - 1:
-                        others.append(await self._free.get())
-                    execution, _ = await self._run(candidate)
-                finally:
-                    for other in others:
-                        self._free.put_nowait(other)
+        """Run one candidate. Alone once more what its wall time stopped while it had work to do, and what its worker
+        did not survive: that is the candidate's doing where the worker dies again, and survives a harmless one."""
+        execution, again = await self._run(candidate)
+        if not again or (self.size == 1 and execution.fault is None):
+            return execution
+        async with self._alone:
+            others: list[Worker | None] = []
+            try:
+                while len(others) < self.size - 1:
+                    others.append(await self._free.get())
+                for _ in range(TRIES - 1):
+                    execution, again = await self._run(candidate)
+                    if execution.fault is None or not again:
+                        return execution
+                if (await self._run(HARMLESS))[0].fault is None:
+                    fatal = Raised(("FatalToItsWorker",), f"{execution.fault}, each time that it ran")
+                    execution = replace(execution, fault=None, raised=fatal)
+            finally:
+                for other in others:
+                    self._free.put_nowait(other)
         return execution
 
     async def aclose(self) -> None:
@@ -82,16 +93,19 @@ class Pool(Sandbox):
         await asyncio.gather(*(worker.aclose() for worker in workers))
 
     async def _run(self, candidate: Candidate) -> tuple[Execution, bool]:
-        """The execution, and whether load rather than the candidate may have made it slow."""
+        """The execution, and whether it should be run again alone: because load may have made it slow, or because it
+        was a worker's last, which is then its `fault`. Workers that do not even start are tried several times."""
         fault = ""
         for _ in range(TRIES):
             job = wire.job(candidate)
             worker = await self._free.get()
+            began = False
             try:
                 if worker is None:
                     worker = await self.worker()
                     self._workers.add(worker)
                 patience_s = (1 + PATIENCE) * wire.longest(candidate) + GRACE_S
+                began = True
                 header, blobs = await asyncio.wait_for(worker.run(job), patience_s)
                 worker.jobs += 1
                 execution = wire.execution(candidate, job["nonce"], header, blobs)
@@ -104,13 +118,15 @@ class Pool(Sandbox):
                 fault = str(error) or "the worker gave no answer"
                 await self._retire(worker)
                 worker = None
+                if began:
+                    break
             except BaseException:  # cancelled: what the worker is doing is unknown
                 retired, worker = worker, None
                 await asyncio.shield(self._retire(retired))
                 raise
             finally:
                 self._free.put_nowait(worker)
-        return Execution(stage="load", judging=wire.judging(candidate), fault=fault), False
+        return Execution(stage="load", judging=wire.judging(candidate), fault=fault), began
 
     async def _retire(self, worker: Worker | None) -> None:
         if worker is not None:

@@ -6,6 +6,7 @@ does not fit the protocol ends the parsing, and what came before it counts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import secrets
@@ -46,6 +47,13 @@ def job(candidate: Candidate) -> dict[str, Any]:
             "processes": limits.processes,
         },
     }
+
+
+def digest(candidate: Candidate) -> str:
+    """SHA-256 of all that the agent is told of a candidate, in hexadecimal."""
+    told = job(candidate)
+    del told["nonce"]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def longest(candidate: Candidate) -> float:

@@ -160,12 +160,21 @@ async def test_run_when_the_worker_dies_then_it_is_replaced_and_the_candidate_ju
         await assert_has_all_its_tokens(sandbox)
 
 
-async def test_run_when_the_worker_dies_each_time_then_that_is_the_sandboxs_fault() -> None:
-    async with FakePool(2, Dies(3)) as sandbox:
+@pytest.mark.parametrize("size", [1, 2])
+async def test_run_when_the_worker_dies_each_time_and_survives_another_then_the_candidate_is_fatal(size: int) -> None:
+    async with FakePool(size, Dies(3)) as sandbox:
         (execution,) = await all_of(sandbox, "a")
-        assert execution.fault == "the container ended: 0 more times"
         judged = verdict(asked(), execution)
-        assert (judged.status, judged.detail) == (Status.SANDBOX_ERROR, "the container ended: 0 more times")
+        assert judged.status is Status.CRASHED
+        assert judged.detail == "FatalToItsWorker: the container ended: 0 more times, each time that it ran"
+        await assert_has_all_its_tokens(sandbox)
+
+
+async def test_run_when_workers_die_whatever_they_run_then_that_is_the_sandboxs_fault() -> None:
+    async with FakePool(2, Dies(4)) as sandbox:
+        (execution,) = await all_of(sandbox, "a")
+        judged = verdict(asked(), execution)
+        assert (judged.status, judged.detail) == (Status.SANDBOX_ERROR, "the container ended: 1 more times")
         await assert_has_all_its_tokens(sandbox)
 
 
@@ -187,10 +196,11 @@ async def test_run_when_a_worker_never_answers_then_it_counts_as_dead(monkeypatc
         raise AssertionError
 
     monkeypatch.setattr(pool, "GRACE_S", 0.0)
+    monkeypatch.setattr(pool, "HARMLESS", asked(cpu_s=0.01, wall_margin_s=0.01))
     async with FakePool(1, never) as sandbox, asyncio.timeout(10):
         execution = await sandbox.run(asked(cpu_s=0.01, wall_margin_s=0.01))
         assert execution.fault == "the worker gave no answer"
-        assert [worker.closed for worker in sandbox.made] == [1, 1, 1]
+        assert [worker.closed for worker in sandbox.made] == [1, 1, 1, 1]
 
 
 async def test_run_when_a_worker_was_left_unclean_then_it_is_used_no_more() -> None:
