@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from core.errors import SandboxUnavailable
+from core.errors import SandboxUnavailable, UsageError
 from core.types import Status
 from sandbox import image
 from sandbox.docker import LABEL, PLACE, DockerSandbox, _owner, _place, sweep
@@ -131,10 +131,26 @@ def test_sweep_then_removes_dead_owners_containers_and_no_others(engine: Any, le
     assert there & (lost | kept) == kept
 
 
-async def test_start_when_the_engine_starts_no_container_then_says_why(engine: Any) -> None:
+async def test_start_when_the_engine_starts_no_container_then_says_why(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = ours(engine)
+    monkeypatch.setattr(DockerSandbox, "_check", lambda *_: None)  # which would say so before
     with pytest.raises(SandboxUnavailable, match=r"starts no container: .*no-such-runtime"):
         await DockerSandbox(1, runtime="no-such-runtime").start()
+    assert ours(engine) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [({"runtime": "runk"}, "did you mean 'runc'"), ({"memory_bytes": 1 << 50}, "and the engine's host has")],
+)
+async def test_start_when_the_engine_has_not_what_is_asked_for_then_says_so_and_leaves_nothing(
+    engine: Any, given: dict[str, Any], says: str
+) -> None:
+    before = ours(engine)
+    with pytest.raises(UsageError, match=says):
+        await DockerSandbox(1, **given).start()
     assert ours(engine) == before
 
 
