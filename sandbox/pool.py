@@ -67,6 +67,9 @@ class Pool(Sandbox):
     async def run(self, candidate: Candidate) -> Execution:
         """Run one candidate. Alone once more what its wall time stopped while it had work to do, and what its worker
         did not survive: that is the candidate's doing where the worker dies again, and survives a harmless one."""
+        if candidate.language != "python":
+            fault = f"this version runs no programs in {candidate.language}"
+            return Execution(stage="load", judging=wire.judging(candidate), fault=fault)
         execution, again = await self._run(candidate)
         if not again or (self.size == 1 and execution.fault is None):
             return execution

@@ -4,6 +4,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,6 +177,14 @@ async def test_run_when_workers_die_whatever_they_run_then_that_is_the_sandboxs_
         judged = verdict(asked(), execution)
         assert (judged.status, judged.detail) == (Status.SANDBOX_ERROR, "the container ended: 1 more times")
         await assert_has_all_its_tokens(sandbox)
+
+
+async def test_run_when_the_program_is_in_a_language_that_is_not_run_then_that_is_no_verdict() -> None:
+    async with FakePool(1) as sandbox:
+        execution = await sandbox.run(replace(asked(), language="go"))
+    assert verdict(asked(), execution).status is Status.SANDBOX_ERROR
+    assert execution.fault == "this version runs no programs in go"
+    assert sandbox.seen == []
 
 
 async def test_run_when_no_worker_starts_then_that_is_the_sandboxs_fault(monkeypatch: pytest.MonkeyPatch) -> None:
