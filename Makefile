@@ -33,7 +33,7 @@ check: $(DEV)  ## lint, types, layers, and the command reference
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -r docs/cli.md
+	$(BIN)/cog --check docs/cli.md
 
 docs: $(DEV)  ## write the command reference again
 	$(BIN)/cog -r docs/cli.md
