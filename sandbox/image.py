@@ -1,43 +1,63 @@
-"""The image that generated code runs in: built once, found again by the hash of what it is made of."""
+"""The images that generated code runs in: each built once, found again by the hash of what it is made of."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import SandboxUnavailable
+from sandbox import languages
 
 FOLDER = Path(__file__).parent
 REPOSITORY = "touchstone-sandbox"
 SUITE = "bookworm"
-"""The Debian release that the image is made of."""
+"""The Debian release that the image for Python is made of."""
+AGENT_NEEDS = "python3"
+"""What is in every image, whatever its language."""
 PROBE_S = 5.0
 """How long a registry may take to answer before the image is made without one."""
 
 
-def tag() -> str:
-    """The image's name: a hash over everything that decides its content."""
-    parts = [SUITE.encode(), (FOLDER / "Dockerfile").read_bytes(), (FOLDER / "packages.txt").read_bytes()]
-    return f"{REPOSITORY}:{hashlib.sha256(b'|'.join(parts)).hexdigest()[:12]}"
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What an image is made of."""
+
+    release: str
+    packages: tuple[str, ...]
+    prepare: str
+    """A shell script that ends the making of it, as root."""
 
 
-def ensure(client: Any, say: Callable[[str], None]) -> str:
+def tag(language: str | None = None) -> str:
+    """The image's name: a hash over everything that decides its content.
+
+    language: a name or alias of `sandbox.languages`; None: the image for Python.
+    """
+    made_of = _recipe(language)
+    parts = [made_of.release, (FOLDER / "Dockerfile").read_text(), *made_of.packages, made_of.prepare]
+    version = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+    return f"{REPOSITORY}:{version}" if language is None else f"{REPOSITORY}:{languages.load(language).name}-{version}"
+
+
+def ensure(client: Any, say: Callable[[str], None], language: str | None = None) -> str:
     """The image's id, building it where it is missing. client: a `docker.DockerClient`.
 
-    Raises SandboxUnavailable where it can be made in neither way.
+    language: as in `tag`. Raises SandboxUnavailable where it can be made in neither way.
     """
     import fcntl
 
     from docker.errors import ImageNotFound
 
-    name = tag()
+    name = tag(language)
     with (Path(tempfile.gettempdir()) / f"{REPOSITORY}-{os.getuid()}.lock").open("w") as lock:
         try:
             return str(client.images.get(name).id)
@@ -47,18 +67,26 @@ def ensure(client: Any, say: Callable[[str], None]) -> str:
             return str(client.images.get(name).id)
         except ImageNotFound:
             pass
-        if _registry_answers():
-            say(f"building the sandbox image {name} from sandbox/Dockerfile")
-            _build(client, name)
-        else:
-            say(f"no image registry answers: building the sandbox image {name} from Debian's packages")
-            _bootstrap(client, name, say)
+        with tempfile.TemporaryDirectory(prefix="touchstone-image-") as folder:
+            if _registry_answers():
+                say(f"building the sandbox image {name} from sandbox/Dockerfile")
+                _build(client, name, _recipe(language), Path(folder))
+            else:
+                say(f"no image registry answers: building the sandbox image {name} from Debian's packages")
+                _bootstrap(client, name, _recipe(language), Path(folder), say)
         return str(client.images.get(name).id)
 
 
-def packages() -> list[str]:
+def packages(language: str | None = None) -> list[str]:
     """The Debian packages in the image: they are part of every verdict."""
-    return (FOLDER / "packages.txt").read_text().split()
+    return list(_recipe(language).packages)
+
+
+def _recipe(language: str | None) -> Recipe:
+    if language is None:
+        return Recipe(SUITE, tuple((FOLDER / "packages.txt").read_text().split()), "")
+    found = languages.load(language)
+    return Recipe(found.release, (AGENT_NEEDS, *found.packages), found.prepare)
 
 
 def _registry_answers() -> bool:
@@ -71,16 +99,20 @@ def _registry_answers() -> bool:
         return False
 
 
-def _build(client: Any, name: str) -> None:
+def _build(client: Any, name: str, made_of: Recipe, folder: Path) -> None:
     from docker.errors import APIError, BuildError
 
+    shutil.copy(FOLDER / "Dockerfile", folder)
+    (folder / "packages.txt").write_text("".join(f"{package}\n" for package in made_of.packages))
+    (folder / "prepare.sh").write_text(made_of.prepare)
+    release = {"RELEASE": made_of.release}
     try:
-        client.images.build(path=str(FOLDER), tag=name, rm=True, pull=True)
+        client.images.build(path=str(folder), tag=name, buildargs=release, rm=True, pull=True)
     except (APIError, BuildError) as error:
         raise SandboxUnavailable(f"the sandbox image cannot be built: {_line(str(error))}") from error
 
 
-def _bootstrap(client: Any, name: str, say: Callable[[str], None]) -> None:
+def _bootstrap(client: Any, name: str, made_of: Recipe, folder: Path, say: Callable[[str], None]) -> None:
     """The image from packages alone: `mmdebstrap` makes the file system, the engine imports it."""
     from docker.errors import APIError
 
@@ -88,22 +120,23 @@ def _bootstrap(client: Any, name: str, say: Callable[[str], None]) -> None:
 
     if shutil.which("mmdebstrap") is None:
         install("mmdebstrap", "debian-archive-keyring", say=say)
-    with tempfile.TemporaryDirectory(prefix="touchstone-image-") as folder:
-        archive = Path(folder) / "root.tar"
-        command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages())}"]
-        command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]
-        command += ["--dpkgopt=path-exclude=/usr/share/man/*", SUITE, str(archive)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        if done.returncode:
-            raise SandboxUnavailable(
-                f"the sandbox image cannot be built: mmdebstrap: {_line(done.stderr)}; see that Debian's package "
-                "archive can be reached (`apt-get update`)"
-            )
-        repository, _, version = name.partition(":")
-        try:
-            client.api.import_image_from_file(str(archive), repository=repository, tag=version)
-        except APIError as error:
-            raise SandboxUnavailable(f"the engine does not take the sandbox image: {_line(str(error))}") from error
+    archive, script = folder / "root.tar", folder / "prepare.sh"
+    script.write_text(made_of.prepare)
+    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(made_of.packages)}"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")]
+    command += ['--essential-hook=mkdir -p "$1/usr/share/man/man1"']  # Java's packages link into it
+    command += [f'--customize-hook=chroot "$1" sh -eu <{shlex.quote(str(script))}', made_of.release, str(archive)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise SandboxUnavailable(
+            f"the sandbox image cannot be built: mmdebstrap: {_line(done.stderr)}; see that Debian's package "
+            "archive can be reached (`apt-get update`)"
+        )
+    repository, _, version = name.partition(":")
+    try:
+        client.api.import_image_from_file(str(archive), repository=repository, tag=version)
+    except APIError as error:
+        raise SandboxUnavailable(f"the engine does not take the sandbox image: {_line(str(error))}") from error
 
 
 def _line(text: str) -> str:

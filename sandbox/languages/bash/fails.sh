@@ -1,0 +1,7 @@
+#!/bin/bash
+sorted() {
+    printf '%s\n' "$@" | sort | tr '\n' ' '
+}
+
+set -e
+[[ $(sorted 10 9 1) = "1 9 10 " ]]

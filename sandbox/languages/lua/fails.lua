@@ -1,0 +1,6 @@
+local function sorted(values)
+    return values
+end
+
+assert(table.concat(sorted({3, 1, 2}), ' ') == '1 2 3')
+assert(#sorted({}) == 0)

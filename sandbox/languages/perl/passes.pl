@@ -1,0 +1,10 @@
+use strict;
+use warnings;
+
+sub sorted {
+    my ($values) = @_;
+    return [sort { $a <=> $b } @$values];
+}
+
+die "not sorted" unless "@{sorted([10, 9, 1])}" eq "1 9 10";
+die "not sorted" unless "@{sorted([])}" eq "";
