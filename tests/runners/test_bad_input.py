@@ -52,7 +52,6 @@ def refused(done, code=2):
         (("-m", "control/reference", "--config", "/nowhere.yaml"), "/nowhere.yaml: cannot be read"),
         (("-m", "openai/gpt-4.1", "-t", "humaneval"), "set OPENAI_API_KEY"),
         (("-m", "openrouter/a/b", "-t", "humaneval"), "set OPENROUTER_API_KEY"),
-        (("-m", "hf/~nobody-at-all/x", "-t", "humaneval"), "there is no folder '~nobody-at-all/x'"),
         (("-t", "humaneval", "--generations", "/nowhere.jsonl"), "/nowhere.jsonl: cannot be read"),
         (("-m", "control/reference", "-m", "control/broken", "--report", "r.md"), "leave it out"),
         (("--resume", "20200101"), "unknown run '20200101'"),

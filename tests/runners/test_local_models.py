@@ -9,6 +9,7 @@ import pytest
 
 from tests.models import tiny
 from tests.models.serving import NAME, serving
+from tests.runners.test_bad_input import refused
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -65,3 +66,7 @@ def test_run_when_the_model_is_behind_a_real_server_then_its_tokens_and_times_ar
     usage = document["results"][0]["usage"]
     assert (usage["completions"], usage["counted"], usage["requests"]) == (5, 5, 5)
     assert usage["output_tokens"] == sum(line["output_tokens"] for line in lines)
+
+
+def test_run_when_the_models_folder_is_not_there_then_one_line_says_so(inside):
+    assert "there is no folder '~nobody-at-all/x'" in refused(inside("-m", "hf/~nobody-at-all/x", "-t", "humaneval"))
