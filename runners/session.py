@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import sandbox as sandboxes
 from core.errors import BadData, StorageError, UsageError
-from core.types import RunSpec
 from models.line import Line
 from results.cache import Cache, path_beside
 from results.records import RunRecord, RunStatus, to_record
@@ -103,7 +102,7 @@ async def _session(
     """Run plans side by side in one sandbox: the runs, and what ended those that ended early, by their models."""
     workers = options.workers or cores()
     async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(_sandbox(plans[0].spec, options, workers))
+        sandbox = await stack.enter_async_context(_sandbox(plans, options, workers))
         if stored is not None:
             runs = [_continued(stored, plans[0], sources[0], store, sandbox)]
         else:
@@ -171,9 +170,12 @@ def _affordable(plan: Plan, source: Source, most_usd: float) -> None:
             )
 
 
-def _sandbox(spec: RunSpec, options: Options, workers: int) -> Sandbox:
+def _sandbox(plans: Sequence[Plan], options: Options, workers: int) -> Sandbox:
+    """The one for all runs of the invocation, whose settings are the same but for the model."""
+    spec = plans[0].spec
+    wanted = {problem.language for plan in plans for part in plan.parts for problem in part.suite.problems}
     make = sandboxes.registry.get(spec.sandbox)
-    return Merged(make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say))
+    return Merged(make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say, wanted=wanted))
 
 
 def _begun(plan: Plan, source: Source, group: str, options: Options, store: Store, sandbox: Sandbox) -> Run:
@@ -194,6 +196,10 @@ def _continued(record: RunRecord, plan: Plan, source: Source, store: Store, sand
     was, now = record.manifest["sandbox"], sandbox.describe()
     names = [name for name in ("backend", "image", "python") if now[name] != was[name]]
     found = [f"the sandbox's {n} is {now[n]} here, {was[n]} in the run" for n in names]
+    images = {name: used["image"] for name, used in was.get("languages", {}).items()}
+    for name, used in now.get("languages", {}).items():
+        if images.get(name, used["image"]) != used["image"]:
+            found.append(f"the sandbox's image for {name} is {used['image']} here, {images[name]} in the run")
     refuse_if_different(record.run_id, [*found, *_changed(record.manifest["settings"]["effective"], _effective(plan))])
     return Run(record, plan, source, _graded(store, record))
 

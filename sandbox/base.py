@@ -16,7 +16,9 @@ from core.types import Candidate, Execution
 class Sandbox(ABC):
     """Runs candidates, isolated from the host, from each other, and from what came before them.
 
-    Used as an asynchronous context manager by many tasks of one event loop at once.
+    Made of how many candidates it runs at a time, and `memory_bytes`, `runtime`, `say` and `wanted` as
+    `sandbox.docker.DockerSandbox` takes them. Used as an asynchronous context manager by many tasks of one event loop
+    at once.
     """
 
     @abstractmethod

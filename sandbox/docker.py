@@ -4,51 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import SandboxUnavailable, UnknownName, UsageError
-from sandbox import agent, engine, image
-from sandbox.pool import Pool, Worker, WorkerDied
+from sandbox import engine, image, languages
+from sandbox.pool import Pool
+from sandbox.wire import PYTHON
+from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
 
 MEMORY_BYTES = 2 << 30
 """What a container may use in all; a candidate's own limit is lower, and bounds each of its processes."""
 TMP_BYTES = 128 << 20
 SHM_BYTES = 64 << 20
+BESIDE_BYTES = 256 << 20
+"""Of a container's memory, for the agent and the files, where the rest is the candidate's."""
 LABEL = "touchstone.owner"
 """On each container: which process it belongs to, as PID:START, START in clock ticks since the host's boot."""
 PLACE = "touchstone.place"
 """On each container: the boot and the PID namespace in which that is so. An engine may serve several hosts."""
 START_S = 60.0
 """How long a container may take to be ready."""
-BOOTSTRAP = """
-import json, os, sys, types
-def read(size):
-    data = b""
-    while len(data) < size:
-        part = os.read(0, size - len(data))
-        if not part: os._exit(0)
-        data += part
-    return data
-for name, source in json.loads(read(int.from_bytes(read(4), "big"))):
-    module = sys.modules[name] = types.ModuleType(name)
-    module.__path__ = []
-    exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
-sys.modules["sandbox.agent.zygote"].main()
-"""
 
 
 class DockerSandbox(Pool):
     """The default backend.
 
-    size: containers, each with one candidate at a time.
-    memory_bytes: the memory of each container.
+    size: candidates at a time, each in a container of its own.
+    memory_bytes: what a candidate may be allowed at most, where that is more than usual.
     runtime: the engine's runtime to use, where not its default.
-    say: told when something takes its time, such as building the image.
+    say: told when something takes its time, such as building an image.
+    wanted: the languages of the candidates to come; those of others are made ready when they come.
     """
 
     def __init__(
@@ -57,24 +46,28 @@ class DockerSandbox(Pool):
         memory_bytes: int | None = None,
         runtime: str | None = None,
         say: Callable[[str], None] = lambda _: None,
+        wanted: Collection[str] = (PYTHON,),
     ) -> None:
         super().__init__(size)
         self.asked_bytes = memory_bytes
         self.memory_bytes = max(MEMORY_BYTES, 2 * (memory_bytes or 0))
         self.runtime, self.say = runtime, say
+        self.wanted = sorted({PYTHON, *wanted})
         self._client: Any = None
-        self._image = ""
+        self._images: dict[str, str] = {}
+        self._making = asyncio.Lock()
         self._python = ""
 
     async def start(self) -> None:
-        """Find the engine and the image, remove what dead runs left, and start a container.
+        """Find the engine and the images, remove what dead runs left, and start a container.
 
         Raises UsageError too, where the engine has not what is asked for.
         """
         self._client = await asyncio.to_thread(engine.connect)
         try:
             self._check(await asyncio.to_thread(self._client.info))
-            self._image = await asyncio.to_thread(image.ensure, self._client, self.say)
+            for language in self.wanted:
+                await self._image(language)
             await asyncio.to_thread(sweep, self._client)
             await super().start()
         except WorkerDied as error:
@@ -95,9 +88,17 @@ class DockerSandbox(Pool):
                 f"--memory asks for {self.asked_bytes >> 20:,} MiB, and the engine's host has {there >> 20:,}: lower it"
             )
 
-    async def worker(self) -> Worker:
+    async def _image(self, language: str) -> str:
+        """The id of a language's image, built where it is missing. Raises SandboxUnavailable."""
+        async with self._making:
+            if language not in self._images:
+                name = None if language == PYTHON else language
+                self._images[language] = await asyncio.to_thread(image.ensure, self._client, self.say, name)
+            return self._images[language]
+
+    async def worker(self, language: str) -> Worker:
         """One more container, its agent ready."""
-        starting = asyncio.ensure_future(self._start_one())
+        starting = asyncio.ensure_future(self._start_one(language, await self._image(language)))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # the engine does not take back what it was asked: wait for it, then undo it
@@ -105,19 +106,20 @@ class DockerSandbox(Pool):
                 await (await starting).aclose()
             raise
 
-    async def _start_one(self) -> Container:
+    async def _start_one(self, language: str, digest: str) -> Container:
         from docker.errors import DockerException
 
         container: Container | None = None
         try:
-            container = Container(await asyncio.to_thread(self._create), self._client)
+            container = Container(await asyncio.to_thread(self._create, language, digest), self._client)
             await container.connect()
-            ready = await asyncio.wait_for(container.ready(), START_S)
+            await asyncio.wait_for(container.begin(), START_S)
         except (DockerException, OSError, TimeoutError, WorkerDied) as error:
             if container is not None:
                 await container.aclose()
             raise WorkerDied(str(error) or f"no answer within {START_S:.0f} s") from error
-        self._python = ready["python"]
+        if language == PYTHON:
+            self._python = container.python
         return container
 
     async def aclose(self) -> None:
@@ -128,22 +130,29 @@ class DockerSandbox(Pool):
             self._client = None
 
     def describe(self) -> Mapping[str, Any]:
-        """The image's digest and packages decide verdicts, and so does its Python."""
+        """An image's digest and packages decide verdicts, and so does its Python."""
         return {
             "backend": "docker",
             "runtime": self.runtime,
             "image": image.tag(),
-            "image_digest": self._image,
+            "image_digest": self._images.get(PYTHON, ""),
             "packages": image.packages(),
             "python": self._python,
+            "languages": {
+                name: {"image": image.tag(name), "image_digest": digest, "packages": image.packages(name)}
+                for name, digest in sorted(self._images.items())
+                if name != PYTHON
+            },
             "workers": self.size,
             "container_memory_bytes": self.memory_bytes,
         }
 
-    def _create(self) -> str:
+    def _create(self, language: str, digest: str) -> str:
         """Create a container, not yet started; its id."""
         api = self._client.api
-        writable = "rw,nosuid,nodev,nr_inodes=20000,mode=1777"
+        # What a compiler makes is run from where it is written.
+        writable = f"rw,{'noexec' if language == PYTHON else 'exec'},nosuid,nodev,nr_inodes=20000,mode=1777"
+        memory_bytes = self._memory_bytes(language)
         host = api.create_host_config(
             auto_remove=True,
             network_mode="none",
@@ -152,8 +161,8 @@ class DockerSandbox(Pool):
             cap_drop=["ALL"],
             cap_add=["SETUID", "SETGID", "KILL"],
             security_opt=["no-new-privileges"],
-            mem_limit=self.memory_bytes,
-            memswap_limit=self.memory_bytes,
+            mem_limit=memory_bytes,
+            memswap_limit=memory_bytes,
             pids_limit=256,
             tmpfs={"/tmp": f"{writable},size={TMP_BYTES}", "/dev/shm": f"{writable},size={SHM_BYTES}"},
             ulimits=[{"Name": "nofile", "Soft": 1024, "Hard": 1024}],
@@ -161,20 +170,11 @@ class DockerSandbox(Pool):
             runtime=self.runtime,
         )
         created = api.create_container(
-            self._image,
-            ["/usr/bin/python3", "-S", "-s", "-P", "-c", BOOTSTRAP],
+            digest,
+            list(COMMAND),
             detach=False,
             stdin_open=True,
-            environment={
-                "PYTHONHASHSEED": "0",
-                "PYTHONUTF8": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": "/usr/lib/python3/dist-packages",
-                "OPENBLAS_NUM_THREADS": "1",
-                "HOME": "/tmp",
-                "TMPDIR": "/tmp",
-                "LANG": "C.UTF-8",
-            },
+            environment=ENVIRONMENT,
             labels={LABEL: _owner(os.getpid()), PLACE: _place()},
             hostname="sandbox",
             working_dir="/tmp",
@@ -182,8 +182,15 @@ class DockerSandbox(Pool):
         )
         return str(created["Id"])
 
+    def _memory_bytes(self, language: str) -> int:
+        """What a container may use. Where no process can be bounded, this is what bounds the candidate."""
+        limits = None if language == PYTHON else languages.load(language).limits
+        if limits is None or limits.address_space:
+            return self.memory_bytes
+        return max(limits.memory_bytes, self.asked_bytes or 0) + BESIDE_BYTES
 
-class Container(Worker):
+
+class Container(AgentWorker):
     """One container and the line to its agent."""
 
     def __init__(self, name: str, client: Any) -> None:
@@ -195,24 +202,13 @@ class Container(Worker):
         self._stderr = bytearray()
 
     async def connect(self) -> None:
-        """Attach to its streams, start it, and send the agent."""
+        """Attach to its streams, and start it."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         self._attached = await asyncio.to_thread(self.api.attach_socket, self.name, streams)
         sock = self._attached._sock  # the engine's client gives no other way to it
         sock.setblocking(False)
         self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=1 << 20)
         await asyncio.to_thread(self.api.start, self.name)
-        await self._send(json.dumps(_agent()).encode())
-
-    async def ready(self) -> dict[str, Any]:
-        """The agent's first frame."""
-        header, _ = await self._receive()
-        return header
-
-    async def run(self, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """One job to the agent, one report back."""
-        await self._send(json.dumps(job).encode())
-        return await self._receive()
 
     async def aclose(self) -> None:
         """Kill it; the engine removes it."""
@@ -225,20 +221,16 @@ class Container(Worker):
         with contextlib.suppress(DockerException, OSError):
             await asyncio.to_thread(self.api.remove_container, self.name, force=True)
 
-    async def _send(self, body: bytes) -> None:
+    async def write(self, data: bytes) -> None:
+        """See `AgentWorker.write`."""
         assert self._writer is not None
         try:
-            self._writer.write(struct.pack(">I", len(body)) + body)
+            self._writer.write(data)
             await self._writer.drain()
         except OSError as error:
             raise WorkerDied(f"the container is gone: {error}") from error
 
-    async def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
-        (size,) = struct.unpack(">I", await self._read(4))
-        header: dict[str, Any] = json.loads(await self._read(size))
-        return header, [await self._read(count) for count in header["blobs"]]
-
-    async def _read(self, size: int) -> bytes:
+    async def read(self, size: int) -> bytes:
         """Bytes of the agent's output, out of the engine's frames: a type (1 or 2), three zeros, a length, the data.
 
         Source of the format: Docker Engine API, "Attach to a container", stream format.
@@ -283,10 +275,3 @@ def _owner(pid: int) -> str:
 def _place() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
-
-
-def _agent() -> list[tuple[str, str]]:
-    """The agent's modules and their sources, in the order in which they need each other."""
-    folder = Path(agent.__file__).parent
-    sources = [(f"sandbox.agent.{part}", (folder / f"{part}.py").read_text()) for part in agent.PARTS]
-    return [("sandbox", ""), ("sandbox.agent", ""), *sources]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shlex
@@ -9,7 +10,8 @@ import shutil
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ AGENT_NEEDS = "python3"
 """What is in every image, whatever its language."""
 PROBE_S = 5.0
 """How long a registry may take to answer before the image is made without one."""
+WORKPLACE = "touchstone-image-"
+"""How the names of the temporary folders begin in which images are made."""
+ENDS_TOGETHER = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
+"""Before a command: all of its processes end with this one, however that ends, and their mounts with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +57,48 @@ def tag(language: str | None = None) -> str:
 def ensure(client: Any, say: Callable[[str], None], language: str | None = None) -> str:
     """The image's id, building it where it is missing. client: a `docker.DockerClient`.
 
-    language: as in `tag`. Raises SandboxUnavailable where it can be made in neither way.
+    language: as in `tag`. What builds that were killed have left is removed first. Raises SandboxUnavailable where it
+    can be made in neither way.
     """
-    import fcntl
-
     from docker.errors import ImageNotFound
 
     name = tag(language)
-    with (Path(tempfile.gettempdir()) / f"{REPOSITORY}-{os.getuid()}.lock").open("w") as lock:
-        try:
-            return str(client.images.get(name).id)
-        except ImageNotFound:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two runs that start together build it once
-        try:
-            return str(client.images.get(name).id)
-        except ImageNotFound:
-            pass
-        with tempfile.TemporaryDirectory(prefix="touchstone-image-") as folder:
-            if _registry_answers():
-                say(f"building the sandbox image {name} from sandbox/Dockerfile")
-                _build(client, name, _recipe(language), Path(folder))
-            else:
-                say(f"no image registry answers: building the sandbox image {name} from Debian's packages")
-                _bootstrap(client, name, _recipe(language), Path(folder), say)
+    sweep()
+    with suppress(ImageNotFound):
         return str(client.images.get(name).id)
+    with _locked(Path(tempfile.gettempdir()), fcntl.LOCK_EX):  # two runs that start together build it once
+        with suppress(ImageNotFound):
+            return str(client.images.get(name).id)
+        if _registry_answers():
+            say(f"building the sandbox image {name} from sandbox/Dockerfile")
+            with _workplace() as folder:
+                _build(client, name, _recipe(language), folder)
+        else:
+            say(f"no image registry answers: building the sandbox image {name} from Debian's packages")
+            from_packages(client, name, say, language)
+        return str(client.images.get(name).id)
+
+
+def from_packages(client: Any, name: str, say: Callable[[str], None], language: str | None = None) -> None:
+    """Make the image under a name, whether it is there or not, of Debian's packages alone. Raises SandboxUnavailable.
+
+    language: as in `tag`.
+    """
+    with _workplace() as folder:
+        _bootstrap(client, name, _recipe(language), folder, say)
+
+
+def sweep() -> int:
+    """Remove the folders of builds that were killed; how many there were."""
+    removed = 0
+    with os.scandir(tempfile.gettempdir()) as entries:
+        found = [entry.path for entry in entries if entry.name.startswith(WORKPLACE)]
+    for path in found:
+        with suppress(OSError), _locked(Path(path), fcntl.LOCK_EX | fcntl.LOCK_NB) as folder:
+            if os.fstat(folder).st_uid == os.geteuid():
+                _remove(path)
+                removed += 1
+    return removed
 
 
 def packages(language: str | None = None) -> list[str]:
@@ -87,6 +111,40 @@ def _recipe(language: str | None) -> Recipe:
         return Recipe(SUITE, tuple((FOLDER / "packages.txt").read_text().split()), "")
     found = languages.load(language)
     return Recipe(found.release, (AGENT_NEEDS, *found.packages), found.prepare)
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """A temporary folder, locked: one that is not was left by a build that was killed."""
+    while True:
+        path = tempfile.mkdtemp(prefix=WORKPLACE)
+        try:
+            with suppress(FileNotFoundError), _locked(Path(path), fcntl.LOCK_SH):
+                if not Path(path).exists():  # it was taken for one that was left, before it was locked
+                    continue
+                yield Path(path)
+                return
+        finally:
+            _remove(path)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[int]:
+    """Hold a lock on a folder, which dies with the process; the folder's descriptor. how: as for flock(2).
+
+    Raises BlockingIOError where another holds it and `how` says not to wait.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    """Remove a folder, but nothing that is mounted within."""
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", path], capture_output=True, check=False)
 
 
 def _registry_answers() -> bool:
@@ -107,7 +165,7 @@ def _build(client: Any, name: str, made_of: Recipe, folder: Path) -> None:
     (folder / "prepare.sh").write_text(made_of.prepare)
     release = {"RELEASE": made_of.release}
     try:
-        client.images.build(path=str(folder), tag=name, buildargs=release, rm=True, pull=True)
+        client.images.build(path=str(folder), tag=name, buildargs=release, rm=True, forcerm=True, pull=True)
     except (APIError, BuildError) as error:
         raise SandboxUnavailable(f"the sandbox image cannot be built: {_line(str(error))}") from error
 
@@ -126,7 +184,17 @@ def _bootstrap(client: Any, name: str, made_of: Recipe, folder: Path, say: Calla
     command += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")]
     command += ['--essential-hook=mkdir -p "$1/usr/share/man/man1"']  # Java's packages link into it
     command += [f'--customize-hook=chroot "$1" sh -eu <{shlex.quote(str(script))}', made_of.release, str(archive)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    folder.chmod(0o755)  # packages are fetched by a user of their own
+    with _locked(folder, fcntl.LOCK_SH) as lock:
+        done = subprocess.run(
+            [*_together(), *command],
+            env={**os.environ, "TMPDIR": str(folder)},
+            pass_fds=(lock,),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise SandboxUnavailable(
             f"the sandbox image cannot be built: mmdebstrap: {_line(done.stderr)}; see that Debian's package "
@@ -137,6 +205,14 @@ def _bootstrap(client: Any, name: str, made_of: Recipe, folder: Path, say: Calla
         client.api.import_image_from_file(str(archive), repository=repository, tag=version)
     except APIError as error:
         raise SandboxUnavailable(f"the engine does not take the sandbox image: {_line(str(error))}") from error
+
+
+def _together() -> tuple[str, ...]:
+    """`ENDS_TOGETHER` where the host allows it, which takes root. Without it mmdebstrap mounts nothing here."""
+    with suppress(OSError):
+        if subprocess.run([*ENDS_TOGETHER, "true"], capture_output=True, check=False).returncode == 0:
+            return ENDS_TOGETHER
+    return ()
 
 
 def _line(text: str) -> str:

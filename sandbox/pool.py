@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from core.errors import SandboxUnavailable, UnknownName
 from core.types import Candidate, Case, Execution, Limits, Raised, Solution, Tests
-from sandbox import wire
+from sandbox import languages, wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
+from sandbox.programs import Programs
+from sandbox.wire import PYTHON
+from sandbox.worker import Worker, WorkerDied
 
 TRIES = 3
 """How often a worker is started for a candidate, and how often one may die of it."""
@@ -24,57 +28,46 @@ WAITED = 0.1
 """The share of its wall time that a candidate may have spent working or waiting for a core, and still be asleep."""
 
 
-class WorkerDied(Exception):
-    """A worker failed: not the candidate's fault until it happens again and again."""
-
-
-class Worker(ABC):
-    """One confined place in which an agent serves."""
-
-    jobs = 0
-
-    @abstractmethod
-    async def run(self, job: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        """The agent's header and blobs for a job. Raises WorkerDied."""
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """End it and leave nothing behind."""
-
-
 class Pool(Sandbox):
-    """`size` workers, started when first needed."""
+    """`size` slots: in each one candidate at a time, and a worker for each language that was asked for there.
+
+    Workers are started when first needed.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._free: asyncio.Queue[Worker | None] = asyncio.Queue()
+        self._free: asyncio.Queue[dict[str, Worker]] = asyncio.Queue()
         for _ in range(size):
-            self._free.put_nowait(None)
+            self._free.put_nowait({})
         self._workers: set[Worker] = set()
         self._alone = asyncio.Lock()
+        self._programs = Programs()
 
     @abstractmethod
-    async def worker(self) -> Worker:
-        """Start one. Raises WorkerDied."""
+    async def worker(self, language: str) -> Worker:
+        """Start one. Raises WorkerDied, and SandboxUnavailable where it is no use to try again."""
 
     async def start(self) -> None:
         """See that one worker starts: the rest will."""
-        first = await self.worker()
-        self._workers.add(first)
-        self._free.get_nowait()
-        self._free.put_nowait(first)
+        slot = self._free.get_nowait()
+        try:
+            await self._started(slot, PYTHON)
+        finally:
+            self._free.put_nowait(slot)
 
     async def run(self, candidate: Candidate) -> Execution:
         """Run one candidate. Alone once more what its wall time stopped while it had work to do, and what its worker
         did not survive: that is the candidate's doing where the worker dies again, and survives a harmless one."""
-        if candidate.language != "python":
-            fault = f"this version runs no programs in {candidate.language}"
-            return Execution(stage="load", judging=wire.judging(candidate), fault=fault)
+        if candidate.language != PYTHON:
+            try:
+                candidate = replace(candidate, language=languages.load(candidate.language).name)
+            except UnknownName as error:
+                return _faulty(candidate, str(error))
         execution, again = await self._run(candidate)
         if not again or (self.size == 1 and execution.fault is None):
             return execution
         async with self._alone:
-            others: list[Worker | None] = []
+            others: list[dict[str, Worker]] = []
             try:
                 while len(others) < self.size - 1:
                     others.append(await self._free.get())
@@ -82,7 +75,7 @@ class Pool(Sandbox):
                     execution, again = await self._run(candidate)
                     if execution.fault is None or not again:
                         return execution
-                if (await self._run(HARMLESS))[0].fault is None:
+                if (await self._run(_harmless(candidate.language)))[0].fault is None:
                     fatal = Raised(("FatalToItsWorker",), f"{execution.fault}, each time that it ran")
                     execution = replace(execution, fault=None, raised=fatal)
             finally:
@@ -98,40 +91,71 @@ class Pool(Sandbox):
     async def _run(self, candidate: Candidate) -> tuple[Execution, bool]:
         """The execution, and whether it should be run again alone: because load may have made it slow, or because it
         was a worker's last, which is then its `fault`. Workers that do not even start are tried several times."""
-        fault = ""
+        fault, language = "", candidate.language
         for _ in range(TRIES):
-            job = wire.job(candidate)
-            worker = await self._free.get()
-            began = False
+            slot = await self._free.get()
+            visit = None
             try:
-                if worker is None:
-                    worker = await self.worker()
-                    self._workers.add(worker)
-                patience_s = (1 + PATIENCE) * wire.longest(candidate) + GRACE_S
-                began = True
-                header, blobs = await asyncio.wait_for(worker.run(job), patience_s)
-                worker.jobs += 1
-                execution = wire.execution(candidate, job["nonce"], header, blobs)
-                if not header["clean"] or worker.jobs >= JOBS_PER_WORKER:
-                    await self._retire(worker)
-                    worker = None
-                busy = header["cpu_s"] + (header["delay_s"] or 0.0)
-                return execution, execution.stopped_by == "wall" and busy > WAITED * execution.wall_s
+                visit = _Visit(slot.get(language) or await self._started(slot, language))
+                if language == PYTHON:
+                    execution = await wire.run(candidate, visit.ask)
+                else:
+                    execution = await self._programs.run(candidate, visit.ask)
+                if not visit.clean or visit.worker.jobs >= JOBS_PER_WORKER:
+                    await self._retire(slot, language)
+                return execution, execution.stopped_by == "wall" and visit.busy_s > WAITED * execution.wall_s
             except (WorkerDied, TimeoutError) as error:
                 fault = str(error) or "the worker gave no answer"
-                await self._retire(worker)
-                worker = None
-                if began:
+                await self._retire(slot, language)
+                if visit is not None:
                     break
+            except SandboxUnavailable as error:
+                return _faulty(candidate, str(error)), False
             except BaseException:  # cancelled: what the worker is doing is unknown
-                retired, worker = worker, None
-                await asyncio.shield(self._retire(retired))
+                await asyncio.shield(self._retire(slot, language))
                 raise
             finally:
-                self._free.put_nowait(worker)
-        return Execution(stage="load", judging=wire.judging(candidate), fault=fault), began
+                self._free.put_nowait(slot)
+        return _faulty(candidate, fault), visit is not None
 
-    async def _retire(self, worker: Worker | None) -> None:
+    async def _started(self, slot: dict[str, Worker], language: str) -> Worker:
+        worker = slot[language] = await self.worker(language)
+        self._workers.add(worker)
+        return worker
+
+    async def _retire(self, slot: dict[str, Worker], language: str) -> None:
+        worker = slot.pop(language, None)
         if worker is not None:
             self._workers.discard(worker)
             await worker.aclose()
+
+
+class _Visit:
+    """A candidate's time with a worker: one job, or several."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.clean = True
+        """Whether nothing of it is left in the worker."""
+        self.busy_s = 0.0
+        """CPU seconds of the last job, and those that it waited for a core."""
+
+    async def ask(self, job: dict[str, Any], payload: bytes, longest_s: float) -> tuple[dict[str, Any], list[bytes]]:
+        """As `Worker.run`. longest_s: after which the job has ended, on an idle machine. Raises TimeoutError too."""
+        patience_s = (1 + PATIENCE) * longest_s + GRACE_S
+        header, blobs = await asyncio.wait_for(self.worker.run(job, payload), patience_s)
+        self.worker.jobs += 1
+        self.clean = self.clean and header["clean"]
+        self.busy_s = header["cpu_s"] + (header["delay_s"] or 0.0)
+        return header, blobs
+
+
+def _harmless(language: str) -> Candidate:
+    """What no worker of a language dies of."""
+    if language == PYTHON:
+        return HARMLESS
+    return Candidate(Solution("", "raw"), "", Tests(source=languages.load(language).passes), language=language)
+
+
+def _faulty(candidate: Candidate, fault: str) -> Execution:
+    return Execution(stage="load", judging=wire.judging(candidate), fault=fault)

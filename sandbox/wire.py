@@ -11,15 +11,30 @@ import json
 import math
 import secrets
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from core.types import Candidate, CaseExecution, Execution, Judging, Opaque, Raised, Stage
 from sandbox.agent import values
 from sandbox.agent.values import MALFORMED
 
+Report = tuple[dict[str, Any], list[bytes]]
+"""The agent's header, and its blobs: reply, standard output, standard error."""
+Ask = Callable[[dict[str, Any], bytes, float], Awaitable[Report]]
+"""Has a worker do a job, with the bytes that go with it, in at most so many seconds on an idle machine."""
+PYTHON = "python"
+"""The language whose programs the agent itself runs."""
+OPENED = 256
+"""Descriptors that a candidate may have."""
 FILE_BYTES = 64 << 20
 """The largest file that a candidate may write; the file systems hold no more either."""
+
+
+async def run(candidate: Candidate, ask: Ask) -> Execution:
+    """What a candidate in Python does in a worker."""
+    told = job(candidate)
+    header, blobs = await ask(told, b"", longest(candidate))
+    return execution(candidate, told["nonce"], header, blobs)
 
 
 def job(candidate: Candidate) -> dict[str, Any]:
@@ -45,6 +60,7 @@ def job(candidate: Candidate) -> dict[str, Any]:
             "reply_bytes": limits.reply_bytes,
             "file_bytes": FILE_BYTES,
             "processes": limits.processes,
+            "opened": OPENED,
         },
     }
 
@@ -53,6 +69,7 @@ def digest(candidate: Candidate) -> str:
     """SHA-256 of all that the agent is told of a candidate, in hexadecimal."""
     told = job(candidate)
     del told["nonce"]
+    told["language"] = candidate.language
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -69,6 +86,8 @@ def longest(candidate: Candidate) -> float:
 
 def judging(candidate: Candidate) -> Judging:
     """Who compares."""
+    if candidate.language != PYTHON:
+        return "one-process"
     if not candidate.tests.calls:
         return "data"
     return "one-process" if candidate.tests.shared else "two-process"

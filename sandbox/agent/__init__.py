@@ -9,13 +9,14 @@ defines: they call the candidate over a pipe, with plain values. It has a user o
 signal, trace nor read it.
 
 The **candidate** has a user of its own for each job, is limited before its code is compiled, and knows the solution,
-the calls of the cases that are data, and the arguments with which it is called.
+the calls of the cases that are data, and the arguments with which it is called. In other languages than Python it is
+the program itself, tests and all, or its compiler.
 
 All use the standard library alone. Their sources are sent to the container's Python when that starts (`PARTS`, in this
 order), so that no image holds them. Frames are a length (4 bytes, big-endian) and as many bytes of JSON. A job comes in
-on standard input; out go, on what was standard output, a header frame and after it the bytes that it counts: the
-candidate's reply, its standard output, its standard error. The reply to cases that are data is not parsed here; the
-host does that (`sandbox.wire`).
+on standard input, with the bytes after it that it counts as its `payload`; out go, on what was standard output, a
+header frame and after it the bytes that it counts: the candidate's reply, its standard output, its standard error. The
+reply to cases that are data is not parsed here; the host does that (`sandbox.wire`).
 """
 
-PARTS = ("values", "frames", "system", "watch", "candidate", "remote", "tester", "zygote")
+PARTS = ("values", "frames", "system", "watch", "program", "candidate", "remote", "tester", "zygote")

@@ -11,13 +11,12 @@ import time
 import types
 from typing import Any, NoReturn
 
-from sandbox.agent.frames import dumps, raised, receive, send, source
+from sandbox.agent import program
+from sandbox.agent.frames import dumps, exactly, raised, receive, send, source
 from sandbox.agent.values import decode, encode
 
 HOME = "/tmp"
 """Where candidates start: writable, and empty."""
-OPENED = 256
-"""Descriptors that a candidate may have."""
 
 
 class Opaque:
@@ -46,7 +45,10 @@ class Candidate:
         try:
             self._attach(task, reply, out, err)
             self.job = receive(self.TASK)
+            payload = exactly(self.TASK, self.job["payload"])
             self._confine(uid)
+            if "program" in self.job:
+                program.run(self.job["program"], payload, self.REPLY)
             self._run()
             code = 0
         finally:
@@ -69,13 +71,14 @@ class Candidate:
         limits = self.job["limits"]
         for name, value in (
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_NOFILE, OPENED),
+            (resource.RLIMIT_NOFILE, limits["opened"]),
             (resource.RLIMIT_FSIZE, limits["file_bytes"]),
             (resource.RLIMIT_CPU, limits["total_cpu_s"]),
             (resource.RLIMIT_NPROC, limits["processes"]),
             (resource.RLIMIT_AS, limits["memory_bytes"]),
         ):
-            resource.setrlimit(name, (value, value))
+            if value is not None:
+                resource.setrlimit(name, (value, value))
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)

@@ -29,11 +29,12 @@ def send(fd: int, *parts: bytes, write: Callable[[int, Any], int] = os.write) ->
 
 def receive(fd: int, read: Callable[[int, int], bytes] = os.read) -> Any:
     """The next frame's JSON. Raises Hangup at the end of the stream."""
-    (size,) = struct.unpack(">I", _exactly(fd, 4, read))
-    return json.loads(_exactly(fd, size, read))
+    (size,) = struct.unpack(">I", exactly(fd, 4, read))
+    return json.loads(exactly(fd, size, read))
 
 
-def _exactly(fd: int, size: int, read: Callable[[int, int], bytes]) -> bytes:
+def exactly(fd: int, size: int, read: Callable[[int, int], bytes] = os.read) -> bytes:
+    """So many bytes. Raises Hangup at the end of the stream."""
     parts = []
     while size:
         part = read(fd, min(size, 1 << 20))

@@ -12,7 +12,7 @@ import time
 from types import CodeType
 from typing import Any
 
-from sandbox.agent.frames import Hangup, dumps, raised, receive, send, source
+from sandbox.agent.frames import Hangup, dumps, exactly, raised, receive, send, source
 from sandbox.agent.remote import CannotCross, Gone, Names, Remote
 from sandbox.agent.system import cpu_time, undumpable
 from sandbox.agent.watch import Watch
@@ -44,15 +44,16 @@ class Tester:
         """Answer jobs until the host hangs up."""
         self._report({"ready": True, "python": platform.python_version()})
         while True:
-            self.run(receive(self.jobs))
+            job = receive(self.jobs)
+            self.run(job, exactly(self.jobs, job["payload"]))
 
-    def run(self, job: dict[str, Any]) -> None:
+    def run(self, job: dict[str, Any], payload: bytes) -> None:
         """One job, from the candidate's fork to the report."""
-        limits, calls = job["limits"], job["calls"]
+        limits, cases, calls = job["limits"], job.get("cases", ()), job.get("calls", ())
         pid, (task, *readers) = self._candidate()
         served = bool(calls) and not job["shared"]
         hidden = {"calls": [], "source": ""} if served else {}
-        cpu_limits = [case["cpu_s"] for case in job["cases"]] + [limits["cpu_s"]] * len(calls)
+        cpu_limits = [case["cpu_s"] for case in cases] + [limits["cpu_s"]] * (len(calls) or not cases)
         watch = Watch(
             pid,
             readers,
@@ -66,9 +67,11 @@ class Tester:
         outcomes: list[dict[str, Any]] = []
         faults: list[str] = []
         try:
-            self._tell(task, {**job, **hidden, "served": served})
-            cases = len(job["cases"]) + (0 if served else len(calls))
-            if watch.frames(cases + 2, cases + 1) and served:
+            self._tell(task, {**job, **hidden, "served": served}, payload)
+            expected = len(cases) + (0 if served else len(calls))
+            if "program" in job:
+                watch.end_of_all()
+            elif watch.frames(expected + 2, expected + 1) and served:
                 faults = self._test(job, watch, task, outcomes)
         finally:
             os.close(task)
@@ -84,7 +87,8 @@ class Tester:
             "calls": outcomes,
             "fault": faults[0] if faults else None,
         }
-        self._report(header, reply, out[:KEPT_OUTPUT], err[:KEPT_OUTPUT])
+        kept = None if "program" in job else KEPT_OUTPUT  # a program says by its output how its tests ended
+        self._report(header, reply, out[:kept], err[:kept])
 
     def _test(self, job: dict[str, Any], watch: Watch, task: int, outcomes: list[dict[str, Any]]) -> list[str]:
         """Run test code against the candidate; an outcome for each call that ended, and what could not cross."""
@@ -137,10 +141,10 @@ class Tester:
             self._compiled[text] = compile(text, "tests.py", "exec", dont_inherit=True)
         return self._compiled[text]
 
-    def _tell(self, task: int, message: dict[str, Any] | bytes) -> bool:
-        """A message to the candidate; whether it is there to take it."""
+    def _tell(self, task: int, message: dict[str, Any] | bytes, payload: bytes = b"") -> bool:
+        """A message to the candidate, and the bytes after it; whether it is there to take them."""
         try:
-            send(task, message if isinstance(message, bytes) else dumps(message).encode("ascii"))
+            send(task, message if isinstance(message, bytes) else dumps(message).encode("ascii"), payload)
         except BrokenPipeError:
             return False
         return True

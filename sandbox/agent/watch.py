@@ -83,6 +83,11 @@ class Watch:
                 return None
         return body
 
+    def end_of_all(self) -> None:
+        """Wait until the candidate's process has ended, or must be stopped."""
+        while self._wait():
+            pass
+
     def begin(self, limit: float) -> None:
         """Another case begins, of so many CPU seconds."""
         self.limit, self.spent = limit, 0.0

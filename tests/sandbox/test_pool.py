@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.types import Candidate, Execution, Status
+from core.errors import SandboxUnavailable
+from core.types import Candidate, Execution, Status, Tests
 from sandbox import pool
-from sandbox.pool import Pool, Worker, WorkerDied
+from sandbox.pool import Pool
 from sandbox.verdict import verdict
+from sandbox.worker import Worker, WorkerDied
 from tests.sandbox.candidates import candidate, case
 
 Report = tuple[dict[str, Any], list[bytes]]
@@ -48,17 +50,18 @@ async def at_once(job: dict[str, Any]) -> Report:
 
 
 class FakeWorker(Worker):
-    def __init__(self, owner: FakePool) -> None:
-        self.owner, self.closed = owner, 0
+    def __init__(self, owner: FakePool, language: str) -> None:
+        self.owner, self.language, self.closed = owner, language, 0
 
-    async def run(self, job: dict[str, Any]) -> Report:
+    async def run(self, job: dict[str, Any], payload: bytes = b"") -> Report:
         assert not self.closed, "a closed worker was given a job"
-        self.owner.active.append(job["solution"])
-        self.owner.seen.append((job["solution"], self))
+        solution = job.get("solution", "")
+        self.owner.active.append(solution)
+        self.owner.seen.append((solution, self))
         try:
             return await self.owner.script(job)
         finally:
-            self.owner.active.remove(job["solution"])
+            self.owner.active.remove(solution)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -74,8 +77,8 @@ class FakePool(Pool):
         self.active: list[str] = []
         self.seen: list[tuple[str, FakeWorker]] = []
 
-    async def worker(self) -> Worker:
-        self.made.append(FakeWorker(self))
+    async def worker(self, language: str) -> Worker:
+        self.made.append(FakeWorker(self, language))
         return self.made[-1]
 
     def describe(self) -> Mapping[str, Any]:
@@ -179,16 +182,68 @@ async def test_run_when_workers_die_whatever_they_run_then_that_is_the_sandboxs_
         await assert_has_all_its_tokens(sandbox)
 
 
-async def test_run_when_the_program_is_in_a_language_that_is_not_run_then_that_is_no_verdict() -> None:
+async def test_run_when_there_is_no_such_language_then_that_is_no_verdict() -> None:
     async with FakePool(1) as sandbox:
-        execution = await sandbox.run(replace(asked(), language="go"))
+        execution = await sandbox.run(replace(asked(), language="pearl"))
     assert verdict(asked(), execution).status is Status.SANDBOX_ERROR
-    assert execution.fault == "this version runs no programs in go"
+    assert execution.fault is not None
+    assert "unknown language 'pearl'; did you mean 'perl'" in execution.fault
     assert sandbox.seen == []
 
 
+def program(language: str, code: str = "x") -> Candidate:
+    return replace(asked(code), tests=Tests(source="\nprint 1", calls=("tests",)), language=language)
+
+
+async def ended_well(job: dict[str, Any]) -> Report:
+    """A program that writes whatever stands last in it, such as the marker; or any other job, done."""
+    if "program" not in job:
+        return report(job)
+    (text,) = job["program"]["files"].values()
+    header, _ = report({"nonce": ""})
+    return header, [b"", (text.split()[-1].strip("';\"\\n") + "\n").encode(), b""]
+
+
+async def test_run_when_languages_take_turns_then_each_keeps_a_worker_of_its_own() -> None:
+    async with FakePool(1, ended_well) as sandbox:
+        for language in ("bash", "python", "sh", "python", "bash"):
+            ask = asked() if language == "python" else program(language)
+            execution = await sandbox.run(ask)
+            assert verdict(ask, execution).status is Status.PASSED, execution
+        assert [worker.language for worker in sandbox.made] == ["python", "bash"]
+        assert not any(worker.closed for worker in sandbox.made)
+    assert all(worker.closed == 1 for worker in sandbox.made)
+
+
+async def test_run_when_a_worker_of_one_language_dies_then_those_of_others_stay() -> None:
+    async with FakePool(1, ended_well) as sandbox:
+        await sandbox.run(program("bash"))
+        sandbox.script = Dies(1)
+        assert (await sandbox.run(asked("y"))).fault is None
+        assert [(worker.language, worker.closed) for worker in sandbox.made] == [
+            *[("python", 1), ("bash", 0), ("python", 0)]
+        ]
+        await assert_has_all_its_tokens(sandbox)
+
+
+async def test_run_when_an_image_cannot_be_made_then_that_is_no_verdict_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    async def worker(language: str) -> Worker:
+        tried.append(language)
+        raise SandboxUnavailable("the sandbox image cannot be built")
+
+    async with FakePool(1) as sandbox:
+        monkeypatch.setattr(sandbox, "worker", worker)
+        execution = await sandbox.run(program("bash"))
+        assert (execution.fault, tried) == ("the sandbox image cannot be built", ["bash"])
+        await assert_has_all_its_tokens(sandbox)
+
+
 async def test_run_when_no_worker_starts_then_that_is_the_sandboxs_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def worker() -> Worker:
+    async def worker(language: str) -> Worker:
         raise WorkerDied("no space left on device")
 
     sandbox = FakePool(1)
