@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,14 @@ WAITED = 0.1
 """The share of its wall time that a candidate may have spent working or waiting for a core, and still be asleep."""
 
 
+SLEEPERS = 4
+"""For each slot, so many candidates may sleep while others have their turn."""
+
+
 class Pool(Sandbox):
     """`size` slots: in each one candidate at a time, and a worker for each language that was asked for there.
 
-    Workers are started when first needed.
+    Workers are started when first needed. A candidate that sleeps needs no core: another slot takes its turn meanwhile.
     """
 
     def __init__(self, size: int) -> None:
@@ -39,6 +44,7 @@ class Pool(Sandbox):
         self._free: asyncio.Queue[dict[str, Worker]] = asyncio.Queue()
         for _ in range(size):
             self._free.put_nowait({})
+        self._spare: list[dict[str, Worker]] = [{} for _ in range(SLEEPERS * size)]
         self._workers: set[Worker] = set()
         self._alone = asyncio.Lock()
         self._programs = Programs()
@@ -96,7 +102,7 @@ class Pool(Sandbox):
             slot = await self._free.get()
             visit = None
             try:
-                visit = _Visit(slot.get(language) or await self._started(slot, language))
+                visit = _Visit(slot.get(language) or await self._started(slot, language), self._lend)
                 if language == PYTHON:
                     execution = await wire.run(candidate, visit.ask)
                 else:
@@ -115,8 +121,18 @@ class Pool(Sandbox):
                 await asyncio.shield(self._retire(slot, language))
                 raise
             finally:
-                self._free.put_nowait(slot)
+                if visit is not None and visit.lent:
+                    self._spare.append(slot)
+                else:
+                    self._free.put_nowait(slot)
         return _faulty(candidate, fault), visit is not None
+
+    def _lend(self) -> bool:
+        """Let another slot have a turn; whether there is one."""
+        if not self._spare:
+            return False
+        self._free.put_nowait(self._spare.pop())
+        return True
 
     async def _started(self, slot: dict[str, Worker], language: str) -> Worker:
         worker = slot[language] = await self.worker(language)
@@ -133,8 +149,10 @@ class Pool(Sandbox):
 class _Visit:
     """A candidate's time with a worker: one job, or several."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Worker, lend: Callable[[], bool]) -> None:
+        self.worker, self._lend = worker, lend
+        self.lent = False
+        """Whether another slot has its turn."""
         self.clean = True
         """Whether nothing of it is left in the worker."""
         self.busy_s = 0.0
@@ -143,11 +161,14 @@ class _Visit:
     async def ask(self, job: dict[str, Any], payload: bytes, longest_s: float) -> tuple[dict[str, Any], list[bytes]]:
         """As `Worker.run`. longest_s: after which the job has ended, on an idle machine. Raises TimeoutError too."""
         patience_s = (1 + PATIENCE) * longest_s + GRACE_S
-        header, blobs = await asyncio.wait_for(self.worker.run(job, payload), patience_s)
+        header, blobs = await asyncio.wait_for(self.worker.run(job, payload, self._asleep), patience_s)
         self.worker.jobs += 1
         self.clean = self.clean and header["clean"]
         self.busy_s = header["cpu_s"] + (header["delay_s"] or 0.0)
         return header, blobs
+
+    def _asleep(self) -> None:
+        self.lent = self.lent or self._lend()
 
 
 def _harmless(language: str) -> Candidate:

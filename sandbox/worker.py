@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,13 @@ class Worker(ABC):
     """Those that it has done."""
 
     @abstractmethod
-    async def run(self, job: dict[str, Any], payload: bytes = b"") -> tuple[dict[str, Any], list[bytes]]:
-        """The agent's header and blobs for a job and the bytes that go with it. Raises WorkerDied."""
+    async def run(
+        self, job: dict[str, Any], payload: bytes = b"", asleep: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The agent's header and blobs for a job and the bytes that go with it. Raises WorkerDied.
+
+        asleep: called, once at most, when the candidate waits for something else than a core.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -79,10 +85,16 @@ class AgentWorker(Worker):
         header, _ = await self._receive()
         self.python = header["python"]
 
-    async def run(self, job: dict[str, Any], payload: bytes = b"") -> tuple[dict[str, Any], list[bytes]]:
+    async def run(
+        self, job: dict[str, Any], payload: bytes = b"", asleep: Callable[[], None] = lambda: None
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """See `Worker.run`."""
         await self._send(json.dumps({**job, "payload": len(payload)}).encode(), payload)
-        return await self._receive()
+        header, blobs = await self._receive()
+        if "asleep" in header:
+            asleep()
+            header, blobs = await self._receive()
+        return header, blobs
 
     async def _send(self, body: bytes, payload: bytes = b"") -> None:
         await self.write(b"".join((struct.pack(">I", len(body)), body, payload)))

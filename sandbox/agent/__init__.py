@@ -15,8 +15,9 @@ the program itself, tests and all, or its compiler.
 All use the standard library alone. Their sources are sent to the container's Python when that starts (`PARTS`, in this
 order), so that no image holds them. Frames are a length (4 bytes, big-endian) and as many bytes of JSON. A job comes in
 on standard input, with the bytes after it that it counts as its `payload`; out go, on what was standard output, a
-header frame and after it the bytes that it counts: the candidate's reply, its standard output, its standard error. The
-reply to cases that are data is not parsed here; the host does that (`sandbox.wire`).
+header frame and after it the bytes that it counts: the candidate's reply, its standard output, its standard error;
+before that, at most once, a header that says only that the candidate is asleep. The reply to cases that are data is not
+parsed here; the host does that (`sandbox.wire`).
 """
 
 PARTS = ("values", "frames", "system", "watch", "program", "candidate", "remote", "tester", "zygote")

@@ -63,6 +63,7 @@ class Tester:
             output_bytes=limits["output_bytes"],
             host=self.jobs,
             zygote=self.zygote.fileno(),
+            asleep=lambda: self._report({"asleep": True}),
         )
         outcomes: list[dict[str, Any]] = []
         faults: list[str] = []

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import struct
 import time
+from collections.abc import Callable
 
 from sandbox.agent.frames import Hangup
 from sandbox.agent.system import cpu_time, others, run_delay
 
 PATIENCE = 9
 """How many times its wall time a case may wait for a core in addition."""
+LOOK_S = 0.2
+"""After so long a candidate is looked at for the first time, and after twice as long each further time, ..."""
+ASLEEP = 0.2
+"""... and sleeps where it has spent less than this share of that working, or waiting for a core."""
 
 
 class Watch:
@@ -33,6 +39,7 @@ class Watch:
         output_bytes: int,
         host: int,
         zygote: int,
+        asleep: Callable[[], None],
     ) -> None:
         self.pid, self.readers, self.cpu_limits, self.margin = pid, readers, cpu_limits, margin
         self.reply_bytes, self.output_bytes, self.host, self.zygote = reply_bytes, output_bytes, host, zygote
@@ -49,6 +56,8 @@ class Watch:
         self.limit = cpu_limits[0]
         self.spent = 0.0
         """CPU seconds of the present case that others have spent on the candidate's account."""
+        self._asleep: Callable[[], None] | None = asleep
+        self._looked, self._busy, self._look_s = self.started, 0.0, LOOK_S
         self._poll = select.poll()
         for reader in readers:
             os.set_blocking(reader, False)
@@ -141,8 +150,9 @@ class Watch:
         """Seconds until the limits must be looked at again; `stopped_by` where one is reached."""
         now = time.monotonic()
         limit, wall = self.limit, now - self.case_start
+        look = self._look(now) if self._asleep else math.inf
         if wall < limit:  # then so is its CPU time, on the one core that it should use
-            return limit - wall
+            return min(limit - wall, look)
         used = sum(cpu_time(other) for other in others()) - self.case_cpu + self.spent
         if used >= limit:
             self.stopped_by = "cpu"
@@ -152,7 +162,20 @@ class Watch:
             wall -= min(self.delay_s or 0.0, PATIENCE * (limit + self.margin))
             if wall >= limit + self.margin:
                 self.stopped_by = "wall"
-        return min(max(limit - used, 0.01), limit + self.margin - wall)
+        return min(max(limit - used, 0.01), limit + self.margin - wall, look)
+
+    def _look(self, now: float) -> float:
+        """See whether it sleeps, where it is time to, and say so once; seconds until it is time again."""
+        past = now - self._looked
+        if past < self._look_s:
+            return self._look_s - past
+        busy = sum(cpu_time(other) for other in others()) + (run_delay() or 0.0)
+        if busy - self._busy < ASLEEP * past and self._asleep is not None:
+            self._asleep()
+            self._asleep = None
+            return math.inf
+        self._looked, self._busy, self._look_s = now, busy, 2 * self._look_s
+        return self._look_s
 
     def _read(self, stream: int) -> bool:
         """One read; False at the end of the stream, or where there is nothing more for now."""

@@ -53,12 +53,14 @@ class FakeWorker(Worker):
     def __init__(self, owner: FakePool, language: str) -> None:
         self.owner, self.language, self.closed = owner, language, 0
 
-    async def run(self, job: dict[str, Any], payload: bytes = b"") -> Report:
+    async def run(self, job: dict[str, Any], payload: bytes = b"", asleep: Callable[[], None] = lambda: None) -> Report:
         assert not self.closed, "a closed worker was given a job"
         solution = job.get("solution", "")
         self.owner.active.append(solution)
         self.owner.seen.append((solution, self))
         try:
+            if solution.startswith("sleeps"):
+                asleep()
             return await self.owner.script(job)
         finally:
             self.owner.active.remove(solution)
@@ -202,6 +204,24 @@ async def ended_well(job: dict[str, Any]) -> Report:
     (text,) = job["program"]["files"].values()
     header, _ = report({"nonce": ""})
     return header, [b"", (text.split()[-1].strip("';\"\\n") + "\n").encode(), b""]
+
+
+async def test_run_when_candidates_sleep_then_others_have_their_turn() -> None:
+    awake = asyncio.Event()
+
+    async def script(job: dict[str, Any]) -> Report:
+        if job["solution"].startswith("sleeps"):
+            await awake.wait()
+        return report(job)
+
+    async with FakePool(2, script) as sandbox:
+        sleepers = [asyncio.create_task(sandbox.run(asked(f"sleeps {number}"))) for number in range(2 * pool.SLEEPERS + 1)]
+        await asyncio.sleep(0)
+        await all_of(sandbox, *"abcdefgh")
+        assert len(sandbox.active) == len(sleepers)
+        awake.set()
+        assert all(execution.fault is None for execution in await asyncio.gather(*sleepers))
+        await assert_has_all_its_tokens(sandbox)
 
 
 async def test_run_when_languages_take_turns_then_each_keeps_a_worker_of_its_own() -> None:
