@@ -20,7 +20,7 @@ PromptStyle = Literal["completion", "instruct"]
 
 Judging = Literal["data", "two-process", "one-process"]
 """Who compares: the host alone, on values sent back; or test code too, in a process of its own that calls the solution,
-or, where its values cannot cross, in the solution's."""
+or, where its values cannot cross, in the solution's. Programs in other languages than Python are judged in one."""
 
 
 class Status(StrEnum):
@@ -102,9 +102,11 @@ class Tests:
 
     cases: tuple[Case, ...] = ()
     source: str = ""
-    """Test code, executed after the solution and the cases, in the solution's namespace."""
+    """Test code, executed after the solution and the cases, in the solution's namespace. In other languages than Python:
+    what ends the solution's file, and all there is of tests."""
     calls: tuple[str, ...] = ()
-    """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no."""
+    """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no. In other
+    languages one name, which stands for the tests as a whole."""
     shared: bool = False
     """Whether test code must run in the solution's own process, because what it uses is no plain data."""
 
