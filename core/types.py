@@ -102,8 +102,8 @@ class Tests:
 
     cases: tuple[Case, ...] = ()
     source: str = ""
-    """Test code, executed after the solution and the cases, in the solution's namespace. In other languages than Python:
-    what ends the solution's file, and all there is of tests."""
+    """Test code, executed after the solution and the cases, in the solution's namespace. In another language than
+    Python: what ends the solution's file, and all there is of tests."""
     calls: tuple[str, ...] = ()
     """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no. In other
     languages one name, which stands for the tests as a whole."""
