@@ -14,7 +14,7 @@ SLOW := .venv/.slow-$(HASH)
 run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addprefix --harness ,$(HARNESS)) \
         $(addprefix --task ,$(TASK)) $(ARGS)
 
-.PHONY: setup bench test test-slow check docs report lock sandbox
+.PHONY: setup bench test test-slow check docs report lock sandbox bubblewrap
 .DEFAULT_GOAL := setup
 
 setup: $(CORE)  ## the environment, with what the program itself needs
@@ -22,10 +22,10 @@ setup: $(CORE)  ## the environment, with what the program itself needs
 bench: $(CORE) sandbox  ## evaluate MODEL= on TASK= of HARNESS=, with further options in ARGS=
 	@$(run)
 
-test: $(DEV) sandbox  ## the tests, but for the slow ones
+test: $(DEV) sandbox bubblewrap  ## the tests, but for the slow ones
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-slow: $(SLOW) sandbox  ## the slow tests
+test-slow: $(SLOW) sandbox bubblewrap  ## the slow tests
 	@$(BIN)/pytest -m slow $(ARGS)
 
 check: $(DEV)  ## lint, types, layers, and the command reference
@@ -43,6 +43,9 @@ report: $(CORE)  ## the report of RUN= (an id, or latest)
 
 sandbox: $(CORE)  ## an engine that answers, and the image
 	@$(BIN)/python -m runners.sandbox build
+
+bubblewrap: $(CORE)  ## the sandbox that needs no engine, and its root file system
+	@$(BIN)/python -m runners.sandbox build --sandbox bubblewrap
 
 lock: $(DEV)  ## pin the versions anew
 	$(BIN)/pip install --quiet uv

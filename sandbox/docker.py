@@ -11,17 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import SandboxUnavailable, UnknownName, UsageError
-from sandbox import engine, image, languages
+from sandbox import bounds, engine, image
+from sandbox.owner import owner as _owner
+from sandbox.owner import pid_namespace
 from sandbox.pool import Pool
 from sandbox.wire import PYTHON
 from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
 
-MEMORY_BYTES = 2 << 30
-"""What a container may use in all; a candidate's own limit is lower, and bounds each of its processes."""
-TMP_BYTES = 128 << 20
-SHM_BYTES = 64 << 20
-BESIDE_BYTES = 256 << 20
-"""Of a container's memory, for the agent and the files, where the rest is the candidate's."""
 LABEL = "touchstone.owner"
 """On each container: which process it belongs to, as PID:START, START in clock ticks since the host's boot."""
 PLACE = "touchstone.place"
@@ -50,11 +46,12 @@ class DockerSandbox(Pool):
     ) -> None:
         super().__init__(size)
         self.asked_bytes = memory_bytes
-        self.memory_bytes = max(MEMORY_BYTES, 2 * (memory_bytes or 0))
+        self.memory_bytes = bounds.memory_bytes(memory_bytes)
         self.runtime, self.say = runtime, say
         self.wanted = sorted({PYTHON, *wanted})
         self._client: Any = None
         self._images: dict[str, str] = {}
+        self._processes = bounds.PROCESSES
         self._making = asyncio.Lock()
         self._python = ""
 
@@ -77,12 +74,12 @@ class DockerSandbox(Pool):
             await self.aclose()
             raise
 
-    def _check(self, engine: Mapping[str, Any]) -> None:
-        """See that the engine has what is asked for. Raises UsageError."""
-        if self.runtime is not None and self.runtime not in (known := engine.get("Runtimes") or {}):
-            hint = "`dockerd --add-runtime NAME=PATH`, or `runtimes` in /etc/docker/daemon.json, makes it known"
-            raise UnknownName("runtime of the container engine", self.runtime, known, hint)
-        there = engine.get("MemTotal") or 0
+    def _check(self, info: Mapping[str, Any]) -> None:
+        """See that the engine has what is asked for. info: what it says of itself. Raises UsageError."""
+        if self.runtime is not None and self.runtime not in (known := info.get("Runtimes") or {}):
+            raise UnknownName("runtime of the container engine", self.runtime, known, engine.mend(self.runtime))
+        self._processes = bounds.processes(self.runtime or info.get("DefaultRuntime") or "")
+        there = info.get("MemTotal") or 0
         if self.asked_bytes and 0 < there < self.asked_bytes:
             raise UsageError(
                 f"--memory asks for {self.asked_bytes >> 20:,} MiB, and the engine's host has {there >> 20:,}: lower it"
@@ -150,9 +147,7 @@ class DockerSandbox(Pool):
     def _create(self, language: str, digest: str) -> str:
         """Create a container, not yet started; its id."""
         api = self._client.api
-        # What a compiler makes is run from where it is written.
-        writable = f"rw,{'noexec' if language == PYTHON else 'exec'},nosuid,nodev,nr_inodes=20000,mode=1777"
-        memory_bytes = self._memory_bytes(language)
+        memory_bytes = bounds.memory_bytes(self.asked_bytes, language)
         host = api.create_host_config(
             auto_remove=True,
             network_mode="none",
@@ -163,9 +158,12 @@ class DockerSandbox(Pool):
             security_opt=["no-new-privileges"],
             mem_limit=memory_bytes,
             memswap_limit=memory_bytes,
-            pids_limit=256,
-            tmpfs={"/tmp": f"{writable},size={TMP_BYTES}", "/dev/shm": f"{writable},size={SHM_BYTES}"},
-            ulimits=[{"Name": "nofile", "Soft": 1024, "Hard": 1024}],
+            pids_limit=self._processes,
+            tmpfs={
+                "/tmp": bounds.tmpfs(language, bounds.TMP_BYTES),
+                "/dev/shm": bounds.tmpfs(language, bounds.SHM_BYTES),
+            },
+            ulimits=[{"Name": "nofile", "Soft": bounds.OPENED, "Hard": bounds.OPENED}],
             log_config={"Type": "none", "Config": {}},
             runtime=self.runtime,
         )
@@ -181,13 +179,6 @@ class DockerSandbox(Pool):
             host_config=host,
         )
         return str(created["Id"])
-
-    def _memory_bytes(self, language: str) -> int:
-        """What a container may use. Where no process can be bounded, this is what bounds the candidate."""
-        limits = None if language == PYTHON else languages.load(language).limits
-        if limits is None or limits.address_space:
-            return self.memory_bytes
-        return max(limits.memory_bytes, self.asked_bytes or 0) + BESIDE_BYTES
 
 
 class Container(AgentWorker):
@@ -264,14 +255,6 @@ def sweep(client: Any) -> int:
     return removed
 
 
-def _owner(pid: int) -> str:
-    """A process, told apart from a later one of the same number by its start time: proc(5), stat, field 22."""
-    try:
-        return f"{pid}:{Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
-    except OSError:
-        return f"{pid}:gone"
-
-
 def _place() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+    return f"{boot}:{pid_namespace()}"

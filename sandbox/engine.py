@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,10 @@ WAYS_OUT = (
 START_S = 60.0
 """How long a started engine may take to answer."""
 LOG = Path("/var/log/touchstone-dockerd.log")
+CONFIG = Path("/etc/docker/daemon.json")
+"""What an engine reads, where it is told of no other file: its administrator's."""
+OURS = Path("/run/touchstone-dockerd.json")
+"""What an engine that is started here reads where there is no `CONFIG`: it is gone with the next boot."""
 
 
 def connect(timeout_s: float = 60.0) -> Any:
@@ -73,13 +78,26 @@ def install(*packages: str, say: Callable[[str], None]) -> None:
             )
 
 
+def mend(runtime: str) -> str:
+    """The commands that make a runtime known to an engine that does not know it."""
+    if runtime != "runsc":
+        return "`dockerd --add-runtime NAME=PATH`, or `runtimes` in /etc/docker/daemon.json, makes it known"
+    install = "" if shutil.which("runsc") else "`apt-get install -y runsc`, "
+    return (
+        f"as root, {install}`echo '{_gvisor()}' > {CONFIG}` (or into what is there), and "
+        "`systemctl reload docker`, or `kill -HUP $(cat /run/docker.pid)` where the engine is no service"
+    )
+
+
 def _start(say: Callable[[str], None]) -> None:
     if Path("/run/systemd/system").is_dir():
         say("starting the container engine (systemctl start docker)")
         subprocess.run(["systemctl", "start", "docker"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if _answers_within(START_S):
             return
-    for extra in ([], ["--iptables=false", "--ip6tables=false", "--bridge=none"]):  # no candidate needs a network
+    told = _told()
+    for more in ([], ["--iptables=false", "--ip6tables=false", "--bridge=none"]):  # no candidate needs a network
+        extra = [*told, *more]
         say(f"starting the container engine ({' '.join(['dockerd', *extra])}, log in {LOG})")
         with LOG.open("ab") as log:
             process = subprocess.Popen(
@@ -90,6 +108,20 @@ def _start(say: Callable[[str], None]) -> None:
         process.terminate()
         process.wait()
     raise SandboxUnavailable(f"the container engine does not start: see {LOG}")
+
+
+def _gvisor() -> str:
+    """What an engine's file says of gVisor, whose own network does not always come up beside Docker's `none`."""
+    path = shutil.which("runsc") or "/usr/bin/runsc"
+    return json.dumps({"runtimes": {"runsc": {"path": path, "runtimeArgs": ["--network=none"]}}})
+
+
+def _told() -> list[str]:
+    """Arguments by which an engine that is started knows gVisor, where that is installed."""
+    if shutil.which("runsc") is None or CONFIG.exists():  # its administrator's file holds
+        return []
+    OURS.write_text(_gvisor())
+    return [f"--config-file={OURS}"]
 
 
 def _answers_within(seconds: float, process: subprocess.Popen[bytes] | None = None) -> bool:

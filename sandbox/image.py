@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,17 @@ def from_packages(client: Any, name: str, say: Callable[[str], None], language: 
         _bootstrap(client, name, _recipe(language), folder, say)
 
 
+@contextmanager
+def archive(say: Callable[[str], None], language: str | None = None) -> Iterator[Path]:
+    """A tar file of the file system that Debian's packages alone make, for as long as it is needed.
+
+    language: as in `tag`. Raises SandboxUnavailable.
+    """
+    sweep()
+    with _workplace() as folder:
+        yield _archive(_recipe(language), folder, say)
+
+
 def sweep() -> int:
     """Remove the folders of builds that were killed; how many there were."""
     removed = 0
@@ -116,16 +127,15 @@ def _recipe(language: str | None) -> Recipe:
 @contextmanager
 def _workplace() -> Iterator[Path]:
     """A temporary folder, locked: one that is not was left by a build that was killed."""
-    while True:
-        path = tempfile.mkdtemp(prefix=WORKPLACE)
-        try:
-            with suppress(FileNotFoundError), _locked(Path(path), fcntl.LOCK_SH):
-                if not Path(path).exists():  # it was taken for one that was left, before it was locked
-                    continue
-                yield Path(path)
-                return
-        finally:
-            _remove(path)
+    with ExitStack() as stack:
+        while True:
+            path = tempfile.mkdtemp(prefix=WORKPLACE)
+            with suppress(FileNotFoundError):  # `sweep` may have taken it before it was locked
+                stack.enter_context(_locked(Path(path), fcntl.LOCK_SH))
+                if Path(path).exists():
+                    break
+        stack.callback(_remove, path)
+        yield Path(path)
 
 
 @contextmanager
@@ -174,6 +184,16 @@ def _bootstrap(client: Any, name: str, made_of: Recipe, folder: Path, say: Calla
     """The image from packages alone: `mmdebstrap` makes the file system, the engine imports it."""
     from docker.errors import APIError
 
+    archive = _archive(made_of, folder, say)
+    repository, _, version = name.partition(":")
+    try:
+        client.api.import_image_from_file(str(archive), repository=repository, tag=version)
+    except APIError as error:
+        raise SandboxUnavailable(f"the engine does not take the sandbox image: {_line(str(error))}") from error
+
+
+def _archive(made_of: Recipe, folder: Path, say: Callable[[str], None]) -> Path:
+    """A tar file in a folder, of the file system that Debian's packages make."""
     from sandbox.engine import install
 
     if shutil.which("mmdebstrap") is None:
@@ -200,11 +220,7 @@ def _bootstrap(client: Any, name: str, made_of: Recipe, folder: Path, say: Calla
             f"the sandbox image cannot be built: mmdebstrap: {_line(done.stderr)}; see that Debian's package "
             "archive can be reached (`apt-get update`)"
         )
-    repository, _, version = name.partition(":")
-    try:
-        client.api.import_image_from_file(str(archive), repository=repository, tag=version)
-    except APIError as error:
-        raise SandboxUnavailable(f"the engine does not take the sandbox image: {_line(str(error))}") from error
+    return archive
 
 
 def _together() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the whole suite shares: tests that are marked `engine` fail, in one line, where no container engine answers."""
+"""What the whole suite shares: what is marked `engine` or `bubblewrap` fails, in one line, where there is none."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from core.errors import SandboxUnavailable
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
-        if item.get_closest_marker("engine"):
-            item.fixturenames.insert(0, "engine")
+        for name in ("engine", "bubblewrap"):
+            if item.get_closest_marker(name):
+                item.fixturenames = [name, *item.fixturenames]  # of it alone: other parameters share the list
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,12 @@ def engine() -> Iterator[Any]:
         pytest.fail(str(error), pytrace=False)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> None:
+    """See that it is there."""
+    from sandbox.bubblewrap import missing
+
+    if packages := missing():
+        pytest.fail(f"{packages[0]} is missing: as root, `apt-get install -y {' '.join(packages)}`", pytrace=False)

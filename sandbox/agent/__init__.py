@@ -20,4 +20,4 @@ before that, at most once, a header that says only that the candidate is asleep.
 parsed here; the host does that (`sandbox.wire`).
 """
 
-PARTS = ("values", "frames", "system", "watch", "program", "candidate", "remote", "tester", "zygote")
+PARTS = ("values", "frames", "seccomp", "system", "watch", "program", "candidate", "remote", "tester", "zygote")

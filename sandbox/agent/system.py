@@ -6,10 +6,10 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import platform
 import signal
-import struct
 import time
+
+from sandbox.agent.seccomp import confine
 
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
 """All that a candidate can write to."""
@@ -141,43 +141,7 @@ def undumpable() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
 
-SYSCALLS = {  # shmget semget msgget mq_open add_key request_key keyctl ptrace: what would outlive or reach a process
-    "x86_64": (0xC000003E, (29, 64, 68, 240, 248, 249, 250, 101)),
-    "aarch64": (0xC00000B7, (194, 190, 186, 180, 217, 218, 219, 117)),
-}
-
-
 def harden() -> None:
-    """Nobody may trace or read the agent; nobody gains privileges; nothing is left where only a reboot removes it.
-
-    The filter is seccomp(2)'s: the listed calls fail with EPERM, and so does every call of another architecture.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    pr_set_seccomp, pr_set_no_new_privs = 22, 38
-    if platform.machine() not in SYSCALLS:
-        raise OSError(f"no system call numbers for {platform.machine()}")
-    audit_arch, numbers = SYSCALLS[platform.machine()]
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    allow, deny = 0x7FFF0000, 0x00050001
-    count = len(numbers)
-    program = [
-        (load, 0, 0, 4),
-        (equal, 0, count + 3, audit_arch),
-        (load, 0, 0, 0),
-        (at_least, count + 1, 0, 0x40000000),
-    ]
-    program += [(equal, count - i, 0, number) for i, number in enumerate(numbers)]
-    program += [(give, 0, 0, allow), (give, 0, 0, deny)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-
-    class Program(ctypes.Structure):
-        _fields_ = (("size", ctypes.c_ushort), ("code", ctypes.c_void_p))
-
-    filter_ = Program(len(program), ctypes.cast(code, ctypes.c_void_p))
+    """Nobody may trace or read the agent; nobody gains privileges; nothing is left where only a reboot removes it."""
     undumpable()
-    for arguments in (
-        (pr_set_no_new_privs, 1, 0, 0, 0),
-        (pr_set_seccomp, 2, ctypes.byref(filter_), 0, 0),
-    ):
-        if libc.prctl(*arguments):
-            raise OSError(ctypes.get_errno(), f"prctl{arguments[:2]}")
+    confine()

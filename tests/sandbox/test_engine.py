@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +117,67 @@ def test_ensure_when_the_host_cannot_be_changed_then_the_user_is_told_how(
     with pytest.raises(SandboxUnavailable, match=r"docker\.io is missing: as root, `apt-get install -y docker\.io`"):
         engine.install("docker.io", say=said.append)
     assert said == []
+
+
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runsc: str | None) -> list[list[str]]:
+    """The commands by which an engine is started, none of which helps but the last one that there is to try."""
+    commands: list[list[str]] = []
+
+    class Engine:
+        def __init__(self, command: list[str], **_: object) -> None:
+            commands.append(command)
+
+        def terminate(self) -> None:
+            pass
+
+        wait = terminate
+
+    monkeypatch.setattr(engine, "LOG", tmp_path / "log")
+    monkeypatch.setattr(engine, "CONFIG", tmp_path / "daemon.json")
+    monkeypatch.setattr(engine, "OURS", tmp_path / "ours.json")
+    monkeypatch.setattr(engine, "_answers_within", lambda *_: any("--bridge=none" in command for command in commands))
+    monkeypatch.setattr(shutil, "which", {"runsc": runsc}.get)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(subprocess, "Popen", Engine)
+    said: list[str] = []
+    engine._start(said.append)
+    assert all(any(" ".join(command) in line for line in said) for command in commands)
+    return commands
+
+
+def test_start_when_gvisor_is_installed_then_the_engine_knows_it_each_time_that_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = started(monkeypatch, tmp_path, "/opt/bin/runsc")
+    assert first == ["dockerd", f"--config-file={tmp_path / 'ours.json'}"]
+    assert second[: len(first)] == first
+    assert json.loads((tmp_path / "ours.json").read_text()) == {
+        "runtimes": {"runsc": {"path": "/opt/bin/runsc", "runtimeArgs": ["--network=none"]}}
+    }
+
+
+@pytest.mark.parametrize("runsc", ["/usr/bin/runsc", None])
+def test_start_when_an_administrator_has_configured_it_or_there_is_no_gvisor_then_the_engine_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runsc: str | None
+) -> None:
+    if runsc:
+        (tmp_path / "daemon.json").write_text("{}")
+    commands = started(monkeypatch, tmp_path, runsc)
+    assert commands[0] == ["dockerd"]
+    assert "--config-file" not in str(commands)
+    assert not (tmp_path / "ours.json").exists()
+
+
+def test_mend_when_gvisor_is_missing_then_installs_it_and_tells_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    mend = engine.mend("runsc")
+    assert "`apt-get install -y runsc`" in mend
+    told = json.loads(mend.partition("echo '")[2].partition("'")[0])
+    assert told["runtimes"]["runsc"]["path"] == "/usr/bin/runsc"
+    monkeypatch.setattr(shutil, "which", lambda _: "/opt/bin/runsc")
+    assert "apt-get" not in engine.mend("runsc")
+    assert "/opt/bin/runsc" in engine.mend("runsc")
+    assert "apt-get" not in engine.mend("another")
 
 
 @pytest.mark.engine
