@@ -221,13 +221,6 @@ def test_doctor_when_a_setting_is_malformed_then_the_other_findings_stand(call, 
     assert "never" not in out + err
 
 
-@pytest.mark.engine
-def test_sandbox_check_when_it_works_then_what_it_is_made_of_is_shown(program):
-    done = program("check", "--json", module="sandbox")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["backend"] == "docker"
-
-
 async def test_validate_when_the_sandbox_itself_fails_then_nothing_counts_as_told_apart(tmp_path):
     from adapters import taskfile
     from core.types import Execution
