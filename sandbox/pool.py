@@ -175,7 +175,9 @@ def _harmless(language: str) -> Candidate:
     """What no worker of a language dies of."""
     if language == PYTHON:
         return HARMLESS
-    return Candidate(Solution("", "raw"), "", Tests(source=languages.load(language).passes), language=language)
+    return Candidate(
+        Solution("", "raw"), "", Tests(source=languages.load(language).passes, calls=("tests",)), language=language
+    )
 
 
 def _faulty(candidate: Candidate, fault: str) -> Execution:

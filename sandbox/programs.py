@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ OPENED = 1024
 """Descriptors that a program may have."""
 KEPT_OUTPUT = 16 << 10
 """Characters of each standard stream that are kept."""
-SEARCHED = 32 << 10
+SEARCHED = 16 << 10
 """Characters at each end of a program's output in which it is looked for what it died of."""
 BASE = {"HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 """The environment of every compiler and program."""
@@ -45,6 +44,8 @@ class Programs:
     async def run(self, candidate: Candidate, ask: wire.Ask) -> Execution:
         """What a candidate's program does in a worker of its language."""
         language, tests = languages.load(candidate.language), candidate.tests.source
+        if candidate.tests.cases or len(candidate.tests.calls) != 1:
+            return _execution("load", fault="the tests of a program are source, and one call that stands for all of it")
         form = language.form(tests)
         # The same for the same program, so that its compiler need not run again; and no program can know it before.
         marker = hmac.new(self._secret, wire.digest(candidate).encode(), "sha256").hexdigest()[:32]
@@ -55,7 +56,7 @@ class Programs:
         files, payload = {**language.files, form.file: code}, b""
         if form.compile is not None:
             key = hashlib.sha256(json.dumps([language.name, form.name, code]).encode()).hexdigest()
-            compiled = self._compiled.get(key) or await _compiled(language, form, files, candidate, ask)
+            compiled = self._compiled.get(key) or await _compiled(language, form, files, marker, candidate, ask)
             if isinstance(compiled, Execution):
                 return compiled
             self._keep(key, compiled)
@@ -63,7 +64,7 @@ class Programs:
         limits = candidate.limits
         job = _job(language, form.run, files, candidate, limits.cpu_s, limits.memory_bytes)
         header, blobs = await ask(job, payload, _longest(job))
-        return _ran(language, form, None if marked is None else marker, header, blobs)
+        return _ran(language, form, marker, header, blobs)
 
     def _keep(self, key: str, compiled: bytes) -> None:
         self._bytes += len(compiled) - len(self._compiled.pop(key, b""))
@@ -73,15 +74,17 @@ class Programs:
 
 
 async def _compiled(
-    language: Language, form: Form, files: Mapping[str, str], candidate: Candidate, ask: wire.Ask
+    language: Language, form: Form, files: Mapping[str, str], marker: str, candidate: Candidate, ask: wire.Ask
 ) -> bytes | Execution:
     """What the compiler made of a program, as the agent packs it; or how that failed."""
     assert form.compile is not None
     limits = language.limits
     job = _job(language, form.compile, files, candidate, limits.compile_cpu_s, limits.memory_bytes)
     job["program"]["keep"] = True
-    job["limits"]["reply_bytes"] = COMPILED_BYTES
+    # No compiler sleeps: one that seems to waits for the machine.
+    job["limits"] |= {"reply_bytes": COMPILED_BYTES, "wall_margin_s": limits.compile_cpu_s}
     header, blobs = await ask(job, b"", _longest(job))
+    blobs = _without(marker, blobs)
     fault = header["fault"] or _missing(blobs[0])
     if fault or header["stopped_by"] is not None:
         return _execution("compile", header, blobs, fault=fault)
@@ -90,17 +93,18 @@ async def _compiled(
     return blobs[0]
 
 
-def _ran(language: Language, form: Form, marker: str | None, header: dict[str, Any], blobs: list[bytes]) -> Execution:
-    """How a program ended, by the rules of its language. marker: what says that its tests came to their end, if any."""
+def _ran(language: Language, form: Form, marker: str, header: dict[str, Any], blobs: list[bytes]) -> Execution:
+    """How a program ended, by the rules of its language. marker: what says that its tests came to their end."""
     fault, output = header["fault"] or _missing(blobs[0]), _output(blobs)
+    blobs = _without(marker, blobs)
     if fault or header["stopped_by"] is not None:
         return _execution("tests", header, blobs, fault=fault)
     if header["exit_code"] != 0:
         ends = output if len(output) <= 2 * SEARCHED else f"{output[:SEARCHED]}\n{output[-SEARCHED:]}"
         return _failed(language.died_of(ends), header, blobs)
-    if form.rejected(output, marker or ""):
+    if form.rejected(output, marker):
         return _failed("failed", header, blobs)
-    if marker is not None and f"{marker}\n" not in output:
+    if form.marker is not None and f"{marker}\n" not in output:
         return _execution("tests", header, blobs)
     return _execution("done", header, blobs, case=_case(header))
 
@@ -108,7 +112,7 @@ def _ran(language: Language, form: Form, marker: str | None, header: dict[str, A
 def _failed(sign: Sign | None, header: dict[str, Any], blobs: list[bytes]) -> Execution:
     """A program that ended otherwise than by passing. sign: what of, where that is seen."""
     output = _output(blobs)
-    if sign == "failed":
+    if sign == "failed" and (output or header["signal"] is None):
         return _execution("tests", header, blobs, case=_case(header, _error("AssertionError", output, header)))
     if sign == "out_of_memory":
         return _execution("tests", {**header, "stopped_by": "memory"}, blobs)
@@ -134,7 +138,8 @@ def _job(
         "limits": {
             "cpu_s": cpu_s,
             "wall_margin_s": limits.wall_margin_s,
-            "total_cpu_s": math.ceil(cpu_s) + 1,
+            # Of each process: that of all of them is watched. A kernel that kills one does not say what for.
+            "total_cpu_s": None,
             "memory_bytes": memory if language.limits.address_space else None,
             "output_bytes": limits.output_bytes,
             "reply_bytes": 1 << 10,
@@ -160,7 +165,7 @@ def _execution(
 ) -> Execution:
     ended = header or {"exit_code": None, "signal": None, "stopped_by": None}
     ended = {"cpu_s": 0.0, "wall_s": 0.0, "peak_memory_bytes": 0, **ended}
-    _, out, err = blobs or [b"", b"", b""]
+    _, out, err = (_kept(blob) for blob in blobs or [b"", b"", b""])
     return Execution(
         stage=stage,
         raised=raised,
@@ -168,8 +173,8 @@ def _execution(
         exit_code=ended["exit_code"],
         signal=ended["signal"],
         stopped_by=ended["stopped_by"],
-        stdout=out.decode("utf-8", "replace")[:KEPT_OUTPUT],
-        stderr=err.decode("utf-8", "replace")[:KEPT_OUTPUT],
+        stdout=out,
+        stderr=err,
         cpu_s=ended["cpu_s"],
         wall_s=ended["wall_s"],
         peak_memory_bytes=ended["peak_memory_bytes"],
@@ -194,11 +199,21 @@ def _output(blobs: list[bytes]) -> str:
     return "\n".join(blob.decode("utf-8", "replace") for blob in blobs[1:] if blob)
 
 
+def _without(marker: str, blobs: list[bytes]) -> list[bytes]:
+    """The blobs, the marker gone from the output: it differs from run to run, and no record should."""
+    reply, *streams = blobs
+    return [reply, *(blob.replace(f"{marker}\n".encode(), b"").replace(marker.encode(), b"MARKER") for blob in streams)]
+
+
+def _kept(stream: bytes) -> str:
+    """The beginning of a stream."""
+    return stream[: 4 * KEPT_OUTPUT].decode("utf-8", "replace")[:KEPT_OUTPUT]
+
+
 def _missing(reply: bytes) -> str | None:
-    """What the agent says where there is no such program to run: the sandbox's fault."""
+    """What the agent says where the image lacks what should run: the sandbox's fault."""
     try:
-        (size,) = (int.from_bytes(reply[:4], "big"),)
-        said = json.loads(reply[4 : 4 + size])
-        return str(said["missing"]) if isinstance(said, dict) and "missing" in said else None
+        said = json.loads(reply[4 : 4 + int.from_bytes(reply[:4], "big")])
+        return str(said["missing"]) if isinstance(said, dict) else None
     except MALFORMED:
         return None

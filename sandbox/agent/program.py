@@ -9,8 +9,8 @@ from sandbox.agent.frames import dumps, send
 
 FOLDER = "/tmp/program"
 """Where programs are laid, and start."""
-MISSING = 127
-"""The exit status where there is no such program, as a shell has it."""
+CANNOT_RUN = 126
+"""The exit status where a program cannot be run, as a shell has it."""
 Listing = list[tuple[str, int, int]]
 """Of each file: its path below `FOLDER`, its mode, and its size in bytes."""
 
@@ -18,7 +18,7 @@ Listing = list[tuple[str, int, int]]
 def run(program: dict[str, Any], payload: bytes, reply: int) -> NoReturn:
     """Become a program; or, where what it makes is to be kept, wait for it and send that. Ends the process.
 
-    payload: what was kept of an earlier one. reply: takes what is kept, or the news that there is no such program: a
+    payload: what was kept of an earlier one. reply: takes what is kept, or the news that the image lacks the program: a
     frame, and the content of files after it. No program inherits it.
     """
     _lay(program["files"], payload)
@@ -29,8 +29,12 @@ def run(program: dict[str, Any], payload: bytes, reply: int) -> NoReturn:
         path = next(filter(os.path.exists, (f"{part}/{argv[0]}" for part in environment["PATH"].split(":"))), argv[0])
         pid = os.posix_spawn(path, argv, environment)
     except OSError as error:
-        send(reply, dumps({"missing": f"{argv[0]}: {error.strerror}"}).encode("ascii"))
-        os._exit(MISSING)
+        said = f"{argv[0]}: {error.strerror}"
+        if "/" in argv[0]:  # it has been compiled: that it cannot be run is its own doing
+            os.write(2, f"{said}\n".encode())
+        else:
+            send(reply, dumps({"missing": said}).encode("ascii"))
+        os._exit(CANNOT_RUN)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == 0:

@@ -139,11 +139,11 @@ def test_folder_when_an_example_is_absent_then_says_so(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "tests", "form", "marked"),
     [
-        ("cpp", "int main(){ assert(f()); }\n", "main", 'assert(f()); __builtin_puts("M"); }\n'),
+        ("cpp", "int main(){ assert(f()); }\n", "main", '#endif\n__builtin_puts("M"); }\n'),
         ("cpp", "#undef NDEBUG\nint main(){ }\n\n", "humanevalpack", '__builtin_puts("M"); }\n'),
         ("java", "class Problem {\n void main() {\n }\n}\n", "problem", 'System.out.println("M"); } }\n'),
         ("java", "public class Main {\n void main() {}\n}\n", "humanevalpack", '{System.out.println("M"); } }\n'),
-        ("go", "func TestF(t *testing.T) {\n}\n", "test", 'println("M") }\n'),
+        ("go", "func TestF(t *testing.T) {\n}\n", "test", 'if !t.Failed() { println("M") } }\n'),
         ("rust", "mod t {\n#[test]\nfn f() {\n }\n}\n", "humanevalpack", 'println!("M"); } }\n'),
         ("rust", "fn main() {\n    let candidate = f;\n}\n", "multipl-e", 'println!("M"); }\n'),
         ("javascript", "console.assert(f())\n", "silent", '\nconsole.log("M");\n'),

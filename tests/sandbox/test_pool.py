@@ -176,6 +176,24 @@ async def test_run_when_the_worker_dies_each_time_and_survives_another_then_the_
         await assert_has_all_its_tokens(sandbox)
 
 
+async def test_run_when_the_worker_dies_each_time_of_a_program_then_that_is_fatal_too() -> None:
+    died = 0
+
+    async def dies_of_it(job: dict[str, Any]) -> Report:
+        nonlocal died
+        if "fatal" in str(job["program"]["files"]):
+            died += 1
+            raise WorkerDied("the container ended")
+        header, _ = report({"nonce": ""})
+        return header, [b"", b"", b""]
+
+    async with FakePool(1, dies_of_it) as sandbox:
+        execution = await sandbox.run(program("perl", "fatal"))
+    judged = verdict(program("perl"), execution)
+    assert (judged.status, died) == (Status.CRASHED, 3)
+    assert judged.detail == "FatalToItsWorker: the container ended, each time that it ran"
+
+
 async def test_run_when_workers_die_whatever_they_run_then_that_is_the_sandboxs_fault() -> None:
     async with FakePool(2, Dies(4)) as sandbox:
         (execution,) = await all_of(sandbox, "a")
@@ -215,7 +233,9 @@ async def test_run_when_candidates_sleep_then_others_have_their_turn() -> None:
         return report(job)
 
     async with FakePool(2, script) as sandbox:
-        sleepers = [asyncio.create_task(sandbox.run(asked(f"sleeps {number}"))) for number in range(2 * pool.SLEEPERS + 1)]
+        sleepers = [
+            asyncio.create_task(sandbox.run(asked(f"sleeps {number}"))) for number in range(2 * pool.SLEEPERS + 1)
+        ]
         await asyncio.sleep(0)
         await all_of(sandbox, *"abcdefgh")
         assert len(sandbox.active) == len(sleepers)
