@@ -1,4 +1,5 @@
-"""`python -m benchmarks.sandbox`: samples judged per second, beside other evaluators and beside a bare fork.
+"""`python -m benchmarks.sandbox`: samples judged per second, beside other evaluators and beside a bare fork; or the
+times that starting takes.
 
 Every contender judges the same programs with as many workers as there are cores, in turn, round after round. What
 each needs is loaded, and our containers are warm, before its clock starts. The figures are ratios within a round.
@@ -12,6 +13,7 @@ import gzip
 import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 from adapters import humaneval
-from core.types import Candidate, Solution, Status
-from sandbox import engine
+from core.types import Candidate, Case, Limits, Solution, Status, Tests
+from sandbox import engine, image
 from sandbox.docker import DockerSandbox
 from sandbox.verdict import verdict
 
@@ -60,9 +63,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contender")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first samples of the 1,635")
     parser.add_argument("--whole", action="store_true", help="the whole command in place of the sandbox alone")
+    parser.add_argument("--start", action="store_true", help="what building the image and starting take")
     parser.add_argument("--json", action="store_true", help="as it prints anyway")
     args = parser.parse_args()
-    print(json.dumps(whole() if args.whole else side_by_side(args.rounds, args.limit), indent=2))
+    if args.start:
+        found = starting(args.rounds)
+    elif args.whole:
+        found = whole()
+    else:
+        found = side_by_side(args.rounds, args.limit)
+    print(json.dumps(found, indent=2))
 
 
 # ── the sandbox beside other evaluators ──────────────────────────────────────────────────────────────────────────────
@@ -230,6 +240,50 @@ def _timed(words: Sequence[str]) -> tuple[float, bytes]:
     if done.returncode:
         raise SystemExit(f"a command ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
     return seconds, done.stdout
+
+
+# ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def starting(rounds: int) -> dict[str, Any]:
+    """Seconds that it takes to make the image of Debian's packages alone, and then to start a sandbox, and another.
+
+    The image has a name of its own and is removed again: the one that runs use stays as it is.
+    """
+    name = f"{image.REPOSITORY}:start-{secrets.token_hex(6)}"
+    words = [sys.executable, "-c", f"from benchmarks.sandbox import two_starts; two_starts({name!r})"]
+    took: dict[str, list[float]] = {"image_s": [], "first_start_s": [], "second_start_s": []}
+    with closing(engine.connect()) as client:
+        for _ in range(rounds):
+            start = time.monotonic()
+            image.from_packages(client, name, lambda text: print(text, file=sys.stderr))
+            built_s = time.monotonic() - start
+            try:
+                first_s, second_s = json.loads(_timed(words)[1])
+            finally:
+                client.images.remove(name)
+            for kept, seconds in zip(took.values(), (built_s, first_s, second_s), strict=True):
+                kept.append(seconds)
+    return {"rounds": rounds, **{what: spread(seconds) for what, seconds in took.items()}, "machine": machine()}
+
+
+def two_starts(name: str) -> None:
+    """Print in JSON the times of two starts of a sandbox on the image of a name, one after the other."""
+    with mock.patch.object(image, "tag", lambda *_: name):
+        print(json.dumps([asyncio.run(_start()) for _ in range(2)]))
+
+
+async def _start() -> float:
+    """Seconds until as many workers as there are cores have judged a program each."""
+    candidate = Candidate(Solution("", "verbatim"), "", Tests((Case("None"),)), Limits())
+    start = time.monotonic()
+    async with DockerSandbox(cores()) as sandbox:
+        executions = await asyncio.gather(*(sandbox.run(candidate) for _ in range(sandbox.size)))
+        seconds = time.monotonic() - start
+    for judged in (verdict(candidate, execution) for execution in executions):
+        if judged.status is not Status.PASSED:
+            raise SystemExit(f"the sandbox does not work: {judged.detail}")
+    return seconds
 
 
 # ── what both are made of ────────────────────────────────────────────────────────────────────────────────────────────

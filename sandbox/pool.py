@@ -54,10 +54,16 @@ class Pool(Sandbox):
         """Start one. Raises WorkerDied, and SandboxUnavailable where it is no use to try again."""
 
     async def start(self) -> None:
-        """See that one worker starts: the rest will."""
+        """See that one worker starts: the rest will. Raises WorkerDied where none does, tried several times."""
         slot = self._free.get_nowait()
         try:
-            await self._started(slot, PYTHON)
+            for left in reversed(range(TRIES)):
+                try:
+                    await self._started(slot, PYTHON)
+                    return
+                except WorkerDied:
+                    if not left:
+                        raise
         finally:
             self._free.put_nowait(slot)
 

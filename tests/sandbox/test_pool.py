@@ -137,6 +137,28 @@ async def test_start_then_one_worker_is_ready_and_the_rest_start_when_needed() -
         assert len(sandbox.made) == 3
 
 
+@pytest.mark.parametrize("deaths", [1, pool.TRIES])
+async def test_start_when_a_worker_dies_of_it_then_others_are_tried(
+    monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    sandbox, left = FakePool(1), deaths
+
+    async def worker(language: str) -> Worker:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise WorkerDied("it ended")
+        return await FakePool.worker(sandbox, language)
+
+    monkeypatch.setattr(sandbox, "worker", worker)
+    if deaths < pool.TRIES:
+        await sandbox.start()
+    else:
+        with pytest.raises(WorkerDied, match="it ended"):
+            await sandbox.start()
+    await assert_has_all_its_tokens(sandbox)
+
+
 async def test_run_when_all_is_well_then_workers_are_kept() -> None:
     async with FakePool(2) as sandbox:
         executions = await all_of(sandbox, *"abcdefghij")

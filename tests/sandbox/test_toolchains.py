@@ -128,16 +128,16 @@ async def test_program_when_it_is_of_humanevalpack_then_the_reference_passes_and
     sandbox: DockerSandbox, folder: str, language: str
 ) -> None:
     chosen = [
-        program
+        (program, asked(language, program.candidate.solution.code, humanevalpack.assembled(folder, row, "")[1]))
         for row in rows(f"humanevalpack/{folder}.jsonl.gz")[::8]
         for program in humanevalpack.programs(folder, row)
         if program.task_id not in humanevalpack.CAUSES
     ]
     assert len(chosen) >= 40
-    found = await statuses(sandbox, [replace(program.candidate, limits=LIMITS) for program in chosen])
+    found = await statuses(sandbox, [candidate for _, candidate in chosen])
     wrong = [
         (program.task_id, program.field, status)
-        for program, status in zip(chosen, found, strict=True)
+        for (program, _), status in zip(chosen, found, strict=True)
         if (status is Status.PASSED) is not humanevalpack.SOLUTIONS[program.field] or not status.graded
     ]
     assert wrong == []
