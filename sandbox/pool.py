@@ -167,7 +167,8 @@ class _Visit:
     async def ask(self, job: dict[str, Any], payload: bytes, longest_s: float) -> tuple[dict[str, Any], list[bytes]]:
         """As `Worker.run`. longest_s: after which the job has ended, on an idle machine. Raises TimeoutError too."""
         patience_s = (1 + PATIENCE) * longest_s + GRACE_S
-        header, blobs = await asyncio.wait_for(self.worker.run(job, payload, self._asleep), patience_s)
+        async with asyncio.timeout(patience_s):
+            header, blobs = await self.worker.run(job, payload, self._asleep)
         self.worker.jobs += 1
         self.clean = self.clean and header["clean"]
         self.busy_s = header["cpu_s"] + (header["delay_s"] or 0.0)

@@ -151,7 +151,7 @@ def _frames(reply: bytes, nonce: str) -> Iterator[dict[str, Any]]:
         body = reply[position + 4 : position + 4 + size]
         position += 4 + size
         try:
-            frame = json.loads(body, parse_constant=_refuse)
+            frame = _parse(body.decode())
             if len(body) < size or not secrets.compare_digest(frame["nonce"], nonce):
                 return
         except MALFORMED:
@@ -161,6 +161,9 @@ def _frames(reply: bytes, nonce: str) -> Iterator[dict[str, Any]]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+_parse = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def _case(frame: Mapping[str, Any]) -> CaseExecution:

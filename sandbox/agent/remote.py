@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -55,7 +55,7 @@ class Remote:
 
     def get(self, name: str) -> Any:
         """What a name of the solution's stands for. Raises KeyError where it has none of that name."""
-        meaning = self._answer({"get": name})
+        meaning = self._answer(dumps({"get": name}))
         if meaning.get("callable"):
             return self.function(name)
         try:
@@ -79,9 +79,12 @@ class Remote:
         return call
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        sent = [self._plain(name, argument) for argument in args]
-        named = {key: self._plain(name, argument) for key, argument in kwargs.items()}
-        answer = self._answer({"call": name, "args": sent, "kwargs": named})
+        sent = [encode(argument) for argument in args]
+        named = {key: encode(argument) for key, argument in kwargs.items()}
+        request = dumps({"call": name, "args": sent, "kwargs": named})
+        if '{"o":' in request:
+            self._refuse(name, zip((*args, *kwargs.values()), (*sent, *named.values()), strict=True))
+        answer = self._answer(request)
         try:
             self.peak_bytes = max(0, min(int(answer["peak"]), 1 << 50))
             if "args" in answer:
@@ -95,17 +98,17 @@ class Remote:
             self._break()
         raise error
 
-    def _plain(self, name: str, argument: Any) -> Any:
-        sent = encode(argument)
-        if '{"o":' in dumps(sent) and _opaque(sent):
-            self.faults.append(f"an argument of {name}() is not plain data ({type(argument).__name__})")
-            raise CannotCross
-        return sent
+    def _refuse(self, name: str, arguments: Iterable[tuple[Any, Any]]) -> None:
+        """Raise CannotCross where one of some arguments, each with what is sent for it, is not plain data."""
+        for argument, sent in arguments:
+            if _opaque(sent):
+                self.faults.append(f"an argument of {name}() is not plain data ({type(argument).__name__})")
+                raise CannotCross
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        body = None if self.broken else self._ask(dumps(request).encode("ascii"))
+    def _answer(self, request: str) -> dict[str, Any]:
+        body = None if self.broken else self._ask(request.encode("ascii"))
         try:
-            answer = None if body is None else json.loads(body, parse_constant=_refuse)
+            answer = None if body is None else _loads(body.decode())
         except MALFORMED:
             answer = None
         if isinstance(answer, dict):
@@ -200,3 +203,6 @@ def _opaque(sent: Any) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+_loads = json.JSONDecoder(parse_constant=_refuse).decode

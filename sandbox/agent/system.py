@@ -11,6 +11,8 @@ import time
 
 from sandbox.agent.seccomp import confine
 
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Clock ticks per second."""
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
 """All that a candidate can write to."""
 
@@ -32,15 +34,18 @@ def others() -> list[int]:
 def cpu_time(pid: int) -> float:
     """CPU seconds of a process and of the children that it waited for; 0 where it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            fields = os.read(file, 4096).rpartition(b")")[2].split()
+        finally:
+            os.close(file)
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    own = sum(int(fields[i]) for i in (13, 14)) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[13]) + int(fields[14])) / TICKS
     try:  # finer than clock ticks: clock_getcpuclockid(3)
         mine = time.clock_gettime(~pid << 3 | 2)
     except OSError:
-        mine = sum(int(fields[i]) for i in (11, 12)) / os.sysconf("SC_CLK_TCK")
+        mine = (int(fields[11]) + int(fields[12])) / TICKS
     return mine + own
 
 
@@ -57,24 +62,69 @@ def run_delay() -> float | None:
     return longest
 
 
-def sweep(pid: int, uid: int, tester: int) -> tuple[int, tuple[float, int]]:
-    """Kill and reap everything but the agent: (wait status of `pid`, (CPU seconds, peak bytes) of all).
+class Upkeep:
+    """What process 1 does after each candidate. Of the kernel's files, those that it reads each time stay open.
 
-    pid: a candidate that is there, alive or ended. uid: the user that all of its processes have. Called by process 1,
-    which every orphan comes to.
+    tester: the one process beside it that stays.
     """
-    _kill_all(uid)
-    _, status, usage = os.wait4(pid, 0)
-    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
-    while any(other != tester for other in others()):
-        _kill_all(uid)  # again, because what is forked while all are killed may be missed
-        child, _, usage = os.wait4(-1, os.WNOHANG)
-        if child:
-            cpu += usage.ru_utime + usage.ru_stime
-            peak = max(peak, usage.ru_maxrss << 10)
-        else:
-            time.sleep(0.0005)
-    return status, (cpu, peak)
+
+    def __init__(self, tester: int) -> None:
+        self.tester = tester
+        self._children = _opened("/proc/thread-self/children")
+        self._memory = _opened("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+        self._seen: dict[str, tuple[int, int] | None] = {root: None for root in WRITABLE if os.path.isdir(root)}
+        """Folders, and what each looked like when it was last seen to be empty."""
+
+    def sweep(self, pid: int, uid: int) -> tuple[int, float, int]:
+        """Kill and reap everything but the agent: wait status of `pid`, CPU seconds and peak bytes of all.
+
+        pid: a candidate that is there, alive or ended. uid: the user that all of its processes have.
+        """
+        _kill_all(uid)
+        _, status, usage = os.wait4(pid, 0)
+        cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+        while not self._alone():
+            _kill_all(uid)  # again, because what is forked while all are killed may be missed
+            child, _, usage = os.wait4(-1, os.WNOHANG)
+            if child:
+                cpu += usage.ru_utime + usage.ru_stime
+                peak = max(peak, usage.ru_maxrss << 10)
+            else:
+                time.sleep(0.0005)
+        return status, cpu, peak
+
+    def _alone(self) -> bool:
+        """Whether the agent is. Whatever else there is has an ancestor among the children of process 1."""
+        if self._children is None:
+            return not any(other != self.tester for other in others())
+        return os.pread(self._children, 64, 0).strip() == b"%d" % self.tester
+
+    def wipe(self, uid: int) -> bool:
+        """Empty what is writable; whether it is empty."""
+        for root, seen in self._seen.items():
+            found = os.stat(root)
+            if seen != (found.st_size, found.st_mtime_ns):  # the size of a folder in memory counts its names
+                if not _emptied(root, uid):
+                    return False
+                found = os.stat(root)
+                self._seen[root] = found.st_size, found.st_mtime_ns
+        return True
+
+    def oom_kills(self) -> int:
+        """How often the kernel has killed something in this container for want of memory."""
+        if self._memory is not None:
+            for line in os.pread(self._memory, 4096, 0).splitlines():
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
+
+def _opened(*paths: str) -> int | None:
+    """The first of some files that is there, open for reading."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            return high(os.open(path, os.O_RDONLY))
+    return None
 
 
 def _kill_all(uid: int) -> None:
@@ -88,30 +138,23 @@ def _kill_all(uid: int) -> None:
     os.seteuid(0)
 
 
-def wipe(uid: int) -> bool:
-    """Empty what is writable; whether it is empty."""
-    for root in WRITABLE:
+def _emptied(root: str, uid: int) -> bool:
+    """Empty a folder; whether it is empty."""
+    folders = [name for name in (f"{root}/{name}" for name in os.listdir(root)) if not _unlink(name)]
+    if not folders:
+        return True
+    pid = os.fork()
+    if pid == 0:  # the agent may not enter folders that are closed to it; their owner may
         try:
-            names = [f"{root}/{name}" for name in os.listdir(root)]
-        except FileNotFoundError:
-            continue
-        folders = [name for name in names if not _unlink(name)]
-        if not folders:
-            continue
-        pid = os.fork()
-        if pid == 0:  # the agent may not enter folders that are closed to it; their owner may
-            try:
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-                script = 'chmod -R u+rwx -- "$@"; rm -rf -- "$@"'
-                os.execv("/bin/sh", ["sh", "-c", f"({script}) 2>/dev/null", "sh", *folders])
-            finally:
-                os._exit(1)
-        os.waitpid(pid, 0)
-        if os.listdir(root):
-            return False
-    return True
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            script = 'chmod -R u+rwx -- "$@"; rm -rf -- "$@"'
+            os.execv("/bin/sh", ["sh", "-c", f"({script}) 2>/dev/null", "sh", *folders])
+        finally:
+            os._exit(1)
+    os.waitpid(pid, 0)
+    return not os.listdir(root)
 
 
 def _unlink(path: str) -> bool:
@@ -120,19 +163,6 @@ def _unlink(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def oom_kills() -> int:
-    """How often the kernel has killed something in this container for want of memory."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        try:
-            with open(path) as file:
-                for line in file:
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        except OSError:
-            continue
-    return 0
 
 
 def undumpable() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import json
 import os
 import platform
 import signal
@@ -67,17 +66,16 @@ class Tester:
         )
         outcomes: list[dict[str, Any]] = []
         faults: list[str] = []
-        try:
-            self._tell(task, {**job, **hidden, "served": served}, payload)
-            expected = len(cases) + (0 if served else len(calls))
-            if "program" in job:
-                watch.end_of_all()
-            elif watch.frames(expected + 2, expected + 1) and served:
-                faults = self._test(job, watch, task, outcomes)
-        finally:
-            os.close(task)
+        if not self._tell(task, {**job, **hidden, "served": served}, payload):
+            raise Hangup  # it was ended before it knew anything: not its own doing
+        expected = len(cases) + (0 if served else len(calls))
+        if "program" in job:
+            watch.end_of_all()
+        elif watch.frames(expected + 2, expected + 1) and served:
+            faults = self._test(job, watch, task, outcomes)
         watch.end()
         ended = self._cleaned()
+        os.close(task)  # not before: a candidate would wake up to find that there is nothing more to do
         watch.drain()
         reply, out, err = (bytes(stream) for stream in watch.kept)
         header = {
@@ -153,8 +151,7 @@ class Tester:
     # ── the zygote ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _candidate(self) -> tuple[int, list[int]]:
-        """A new candidate: its process, and our ends of its pipes: task, reply, standard output and error."""
-        self.zygote.send(b"F")
+        """The next candidate: its process, and our ends of its pipes: task, reply, standard output and error."""
         message, control, *_ = self.zygote.recvmsg(64, socket.CMSG_SPACE(4 * 4))
         if not message:
             raise Hangup
@@ -166,12 +163,21 @@ class Tester:
     def _cleaned(self) -> dict[str, Any]:
         """Have everything of the candidate's ended and removed: how it ended."""
         self.zygote.send(b"K")
-        while (message := self.zygote.recv(4096)) == b"X":  # it has ended by itself meanwhile
+        while (message := self.zygote.recv(256)) == b"X":  # it has ended by itself meanwhile
             pass
         if not message:
             raise Hangup
-        ended: dict[str, Any] = json.loads(message)
-        return ended
+        status, cpu_s, peak, ooms, clean = message[1:].split()
+        code = os.waitstatus_to_exitcode(int(status))
+        return {
+            "exit_code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "cpu_s": float(cpu_s),
+            "peak_memory_bytes": int(peak),
+            # Of whichever of its processes: the rest may have failed or waited for that one.
+            "out_of_memory": ooms != b"0",
+            "clean": clean == b"1",
+        }
 
     def _report(self, header: dict[str, Any], *blobs: bytes) -> None:
         """A header frame that counts the blobs, and the blobs."""

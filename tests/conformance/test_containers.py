@@ -70,6 +70,21 @@ async def test_container_when_killed_in_the_middle_of_a_sample_then_it_is_replac
     assert ours(engine) == before
 
 
+async def test_candidate_when_ended_before_it_is_told_its_job_then_the_sample_is_judged_all_the_same(
+    engine: Any,
+) -> None:
+    before = ours(engine)
+    end_it = "import os; os.kill(int(open('/proc/1/task/1/children').read().split()[-1]), 9)"
+    async with DockerSandbox(1) as sandbox:
+        (first,) = ours(engine) - before
+        ended = await asyncio.to_thread(engine.containers.get(first).exec_run, ["/usr/bin/python3", "-c", end_it])
+        assert ended == (0, b"")
+        asked = candidate()
+        execution = await sandbox.run(asked)
+        assert verdict(asked, execution).status is Status.PASSED, execution
+        assert first not in ours(engine)
+
+
 async def test_containers_when_the_sandbox_is_closed_then_are_gone(engine: Any) -> None:
     before = ours(engine)
     sandbox = DockerSandbox(2)
