@@ -14,7 +14,7 @@ SLOW := .venv/.slow-$(HASH)
 run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addprefix --harness ,$(HARNESS)) \
         $(addprefix --task ,$(TASK)) $(ARGS)
 
-.PHONY: setup bench test test-slow check docs report lock sandbox bubblewrap
+.PHONY: setup bench test test-slow test-languages check docs report lock sandbox bubblewrap
 .DEFAULT_GOAL := setup
 
 setup: $(CORE)  ## the environment, with what the program itself needs
@@ -26,7 +26,10 @@ test: $(DEV) sandbox bubblewrap  ## the tests, but for the slow ones
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
 test-slow: $(SLOW) sandbox bubblewrap  ## the slow tests
-	@$(BIN)/pytest -m slow $(ARGS)
+	@$(BIN)/pytest -m "slow and not languages" $(ARGS)
+
+test-languages: $(DEV) sandbox bubblewrap  ## programs in the languages that the slow tests leave out: images, minutes each
+	@$(BIN)/pytest -m languages $(ARGS)
 
 check: $(DEV)  ## lint, types, layers, and the command reference
 	$(BIN)/ruff check .

@@ -9,12 +9,31 @@ import pytest
 
 from core.errors import SandboxUnavailable
 
+IN_SLOW = ("python", "python3.13", "bash", "cpp", "lua")
+"""What `make test-slow` tries. An image of each further language takes a minute or more: `make test-languages`."""
+
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
+        if item.get_closest_marker("slow") and (language := _language(item)) and language not in IN_SLOW:
+            item.add_marker(pytest.mark.languages)
         for name in ("engine", "bubblewrap"):
             if item.get_closest_marker(name):
                 item.fixturenames = [name, *item.fixturenames]  # of it alone: other parameters share the list
+
+
+def _language(item: Any) -> str | None:
+    """The one that a test's parameters name, if any."""
+    from sandbox import languages
+
+    for name, value in item.callspec.params.items() if hasattr(item, "callspec") else ():
+        if name in ("language", "alias"):
+            return "python" if value == "python" else languages.load(value).name
+        if name == "exploit":
+            return str(value[1])
+        if name == "probe":
+            return str(value.language)
+    return None
 
 
 @pytest.fixture(scope="session")

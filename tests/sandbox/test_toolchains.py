@@ -175,6 +175,7 @@ async def test_program_when_it_ends_badly_then_has_the_status_of_that(
     assert (found.status, execution.stopped_by) == (status, stopped_by), found
 
 
+@pytest.mark.languages
 async def test_program_when_many_threads_use_up_its_time_then_it_has_timed_out(sandbox: DockerSandbox) -> None:
     code = (
         "package main\n\nfunc main() {\n\tfor i := 0; i < 8; i++ {\n\t\tgo func() { for {} }()\n\t}\n\tselect {}\n}\n"
@@ -247,6 +248,7 @@ async def test_compiler_when_what_it_makes_is_huge_then_it_is_not_kept(sandbox: 
 # ── one beside and after another ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.languages
 async def test_programs_when_they_run_beside_each_other_then_each_has_its_own_verdict(sandbox: DockerSandbox) -> None:
     names = [name for name in languages.names() if name not in COMPILED] * 3
     examples = [
