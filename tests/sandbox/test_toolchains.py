@@ -234,7 +234,7 @@ async def test_compiler_when_it_wants_more_memory_than_there_is_then_the_program
 ) -> None:
     own = languages.load("cpp")
     altered(monkeypatch, "cpp", limits=replace(own.limits, memory_bytes=64 << 20))
-    execution, found = await judged(sandbox, asked("cpp"))
+    execution, found = await judged(sandbox, asked("cpp", "// not compiled before\n"))
     assert (found.status, execution.stage) == (Status.COMPILE_ERROR, "compile"), found
 
 
