@@ -16,7 +16,7 @@ from core.errors import TouchstoneError, UnknownName, UsageError
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities
 from models.failures import Transient, words
-from models.http import TIMEOUT, Remote, error_in, events, listen, overhear
+from models.http import Remote, error_in, events, listen, options
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -66,19 +66,9 @@ class Anthropic(Remote):
         url, key = self._address(), self._key()
 
         from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
-        from httpx2 import Timeout
 
-        timeout = Timeout(**TIMEOUT)
-        self._client = AsyncAnthropic(
-            # Without a key the client would look for other credentials of the machine's.
-            api_key=key or "none",
-            base_url=url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(
-                timeout=timeout, follow_redirects=False, event_hooks={"response": [overhear]}
-            ),
-        )
+        # Without a key the client would look for other credentials of the machine's.
+        self._client = AsyncAnthropic(api_key=key or "none", base_url=url, **options(DefaultAsyncHttpxClient))
         # The client sends the key as `Authorization`; gateways may know only the protocol's older `x-api-key`. An
         # argument would leave what `ANTHROPIC_CUSTOM_HEADERS` says, which may hold another server's keys.
         self._client._custom_headers = {"x-api-key": key} if key and not self.official else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
@@ -121,6 +121,19 @@ class Remote(Model):
 
     def _other(self, said: str) -> Transient:
         return Transient(f"{self.url}: the server sent something else than an answer: {words(Exception(said))}")
+
+
+def options(client: Callable[..., Any]) -> dict[str, Any]:
+    """What the clients of OpenAI's and Anthropic's libraries are made with. client: the library's own HTTP client."""
+    from httpx2 import Timeout
+
+    timeout = Timeout(**TIMEOUT)
+    return {
+        # Retries are ours, so that they are counted.
+        "max_retries": 0,
+        "timeout": timeout,
+        "http_client": client(timeout=timeout, follow_redirects=False, event_hooks={"response": [overhear]}),
+    }
 
 
 def listen() -> bytearray:

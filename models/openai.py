@@ -18,7 +18,7 @@ from core.errors import TouchstoneError, UnknownName
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities, Price
 from models.failures import Transient, words
-from models.http import TIMEOUT, Remote, error_in, listen, overhear
+from models.http import Remote, error_in, listen, options
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -46,21 +46,10 @@ class OpenAI(Remote):
         super().__init__(name)
         url, key = self._address(), self._key()
 
-        from httpx2 import Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-        timeout = Timeout(**TIMEOUT)
-        self._client = AsyncOpenAI(
-            # The client insists on a key; servers that need none ignore it.
-            api_key=key or "none",
-            base_url=url,
-            # Retries are ours, so that they are counted.
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAsyncHttpxClient(
-                timeout=timeout, follow_redirects=False, event_hooks={"response": [overhear]}
-            ),
-        )
+        # The client insists on a key; servers that need none ignore it.
+        self._client = AsyncOpenAI(api_key=key or "none", base_url=url, **options(DefaultAsyncHttpxClient))
         # `OPENAI_CUSTOM_HEADERS` may hold another server's keys; the client has no option against it.
         self._client._custom_headers = {}
         if not self.has_accounts:
