@@ -20,19 +20,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import witness
 from benchmarks.sandbox import PROBLEMS, ROOT, all_samples, good, machine
 from core.types import Status
 from sandbox import engine
-from sandbox.agent.tester import UID as TESTER
 from sandbox.corpus import CODE, corpus
-from sandbox.docker import LABEL
 
 ONE_IN = 100
 """So many samples hold one that is hostile."""
@@ -45,8 +44,6 @@ CONTAINER_EVERY = 100
 """Samples between the deaths of two containers, on average."""
 LOOK_S = 0.1
 MEASURE_S = 0.5
-GONE_S = 30.0
-"""How long the engine may take to remove a container that has ended."""
 ALLOWED = {"runner": 32 << 20, "agent": 8 << 20}
 """Bytes by which the last fifth's median may exceed the first's, beyond a tenth of that."""
 ALLOWED_FILES = 8
@@ -116,7 +113,7 @@ def main() -> None:
 def soak(samples: int, kills: int, seed: int) -> dict[str, Any]:
     """Run it; what came of it, and in `wrong` what does not hold."""
     start, chance = time.monotonic(), random.Random(seed)
-    shared_before = _names(Path("/dev/shm"))
+    shared_before = witness.names(Path("/dev/shm"))
     with tempfile.TemporaryDirectory(prefix="touchstone-soak-") as name, closing(engine.connect()) as client:
         folder = Path(name)
         inputs = _inputs(folder, samples, chance)
@@ -126,11 +123,11 @@ def soak(samples: int, kills: int, seed: int) -> dict[str, Any]:
         seen = _Soak(client, inputs, kept / "runs.db", temporary, mark, chance).run(samples, kills)
         listed = _listed(kept / "runs.db")  # as the next command: it also removes what SQLite keeps beside the file
         left = {
-            "containers": _gone(lambda: _containers_left(client, seen.pids)),
-            "processes": _gone(lambda: _processes_left(mark, seen.containers)),
-            "temporary": sorted(_names(temporary)),
-            "shared_memory": sorted(_names(Path("/dev/shm")) - shared_before),
-            "beside_the_database": sorted(_names(kept) - {"runs.db", "reports"}),
+            "containers": witness.gone(lambda: witness.containers_left(client, seen.pids)),
+            "processes": witness.gone(lambda: witness.processes_left(mark, seen.containers)),
+            "temporary": sorted(witness.names(temporary)),
+            "shared_memory": sorted(witness.names(Path("/dev/shm")) - shared_before),
+            "beside_the_database": sorted(witness.names(kept) - {"runs.db", "reports"}),
         }
         judged = _judged(kept / "runs.db", inputs)
     found = {
@@ -296,13 +293,13 @@ class _Soak:
         """
         from docker.errors import DockerException
 
-        own = [entry["Id"] for entry in _containers(self.client) if _owner(entry) == pid]
+        own = [entry["Id"] for entry in witness.containers(self.client) if witness.owner(entry) == pid]
         self.seen.containers.update(own)
         if not judging:
             return
         with suppress(OSError):
-            self.seen.runner.append((_resident(pid), len([*Path(f"/proc/{pid}/fd").iterdir()])))
-        for name, size in _agents(own).items():
+            self.seen.runner.append((witness.resident(pid), len([*Path(f"/proc/{pid}/fd").iterdir()])))
+        for name, size in witness.agents(own).items():
             self.seen.agents.setdefault(name, []).append(size)
         if own and stored > self._container_dies:
             with suppress(DockerException):  # it may have ended meanwhile
@@ -391,82 +388,6 @@ def _fifths(series: Sequence[int]) -> dict[str, float]:
     """The medians of the first and the last fifth."""
     size = max(1, len(series) // 5)
     return {"first": median(series[:size] or [0]), "last": median(series[-size:] or [0]), "readings": len(series)}
-
-
-def _resident(pid: int) -> int:
-    """Resident bytes of a process: proc(5), statm."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _agents(containers: Sequence[str]) -> dict[str, int]:
-    """Resident bytes of the two processes of each container's agent: its first, and the tester's."""
-    sizes: dict[str, int] = {}
-    for pid, name in _inside(containers):
-        with suppress(OSError, IndexError):
-            status = Path(f"/proc/{pid}/status").read_text()
-            fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-            if fields["NSpid"].split()[-1] == "1" or fields["Uid"].split()[0] == str(TESTER):
-                sizes[name] = sizes.get(name, 0) + _resident(pid)
-    return sizes
-
-
-def _inside(containers: Sequence[str] | set[str]) -> Iterator[tuple[int, str]]:
-    """Every process in one of the containers, by its control groups."""
-    for pid in _pids():
-        with suppress(OSError):
-            groups = Path(f"/proc/{pid}/cgroup").read_text()
-            yield from ((pid, name) for name in containers if name in groups)
-
-
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-# ── what is left ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _containers(client: Any) -> list[dict[str, Any]]:
-    return list(client.api.containers(all=True, filters={"label": [LABEL]}))
-
-
-def _owner(entry: Mapping[str, Any]) -> int:
-    """The process that a container belongs to, by its label."""
-    return int(entry["Labels"][LABEL].partition(":")[0])
-
-
-def _containers_left(client: Any, pids: set[int]) -> list[str]:
-    return [f"{entry['Id'][:12]} ({entry['State']})" for entry in _containers(client) if _owner(entry) in pids]
-
-
-def _processes_left(mark: str, containers: set[str]) -> list[str]:
-    """Processes of ours: with the mark in their environment, in one of the containers, or serving one."""
-    found = {pid for pid, _ in _inside(containers)}
-    for pid in _pids():
-        with suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-            if mark in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
-                found.add(pid)
-            if any(name in words for name in containers):
-                found.add(pid)
-    return [f"{pid}: {_words(pid)}" for pid in sorted(found)]
-
-
-def _words(pid: int) -> str:
-    with suppress(OSError):
-        return " ".join(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0"))[:200]
-    return "ended"
-
-
-def _gone(find: Callable[[], list[str]]) -> list[str]:
-    """What is still found when the engine has had its time."""
-    end = time.monotonic() + GONE_S
-    while (found := find()) and time.monotonic() < end:
-        time.sleep(0.2)
-    return found
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 if __name__ == "__main__":
