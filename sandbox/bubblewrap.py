@@ -14,13 +14,13 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import SandboxUnavailable, UsageError
-from sandbox import bounds, cgroups, engine, image, languages, roots, users
-from sandbox.pool import Pool
+from sandbox import bounds, cgroups, engine, languages, roots, users
+from sandbox.pool import Pool, recipe
 from sandbox.wire import PYTHON
 from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
 
@@ -42,27 +42,12 @@ NO_GROUP = (
 
 
 class BubblewrapSandbox(Pool):
-    """A backend that needs no container engine: its arguments are those of `DockerSandbox`."""
+    """A backend that needs no container engine: a process tree for each worker."""
 
-    def __init__(
-        self,
-        size: int,
-        memory_bytes: int | None = None,
-        runtime: str | None = None,
-        say: Callable[[str], None] = lambda _: None,
-        wanted: Collection[str] = (PYTHON,),
-    ) -> None:
-        super().__init__(size)
-        self.asked_bytes = memory_bytes
-        self.memory_bytes = bounds.memory_bytes(memory_bytes)
-        self.runtime, self.say = runtime, say
-        self.wanted = sorted({PYTHON, *wanted})
-        self._roots: dict[str, Path] = {}
-        self._digests: dict[str, str] = {}
-        self._making = asyncio.Lock()
-        self._users: int | None = None
-        self._grouped: bool | None = None
-        self._python = ""
+    backend = "bubblewrap"
+    _users: int | None = None
+    _grouped: bool | None = None
+    """Whether workers have control groups; None: not known yet."""
 
     async def start(self) -> None:
         """Find what it takes and the roots, remove what dead runs left, and start a worker.
@@ -71,8 +56,6 @@ class BubblewrapSandbox(Pool):
         """
         self._check()
         try:
-            for language in self.wanted:
-                await self._root(language)
             await asyncio.to_thread(cgroups.sweep)
             self._users = await asyncio.to_thread(users.namespace)
             await super().start()
@@ -90,38 +73,20 @@ class BubblewrapSandbox(Pool):
         """See that the host has what is asked for."""
         if self.runtime is not None:
             raise UsageError(f"bubblewrap has no runtimes: leave out --runtime {self.runtime}, or --sandbox bubblewrap")
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if self.asked_bytes and there < self.asked_bytes:
-            raise UsageError(
-                f"--memory asks for {self.asked_bytes >> 20:,} MiB, and this host has {there >> 20:,}: lower it"
-            )
+        self._refuse_memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this host")
         if packages := missing():
             raise SandboxUnavailable(
                 f"{packages[0]} is missing: as root, `apt-get install -y {' '.join(packages)}`, or `touchstone sandbox "
                 "build --sandbox bubblewrap`"
             )
 
-    async def _root(self, language: str) -> Path:
-        """A language's root file system, built where it is missing. Raises SandboxUnavailable."""
-        async with self._making:
-            if language not in self._roots:
-                name = None if language == PYTHON else language
-                root = await asyncio.to_thread(roots.ensure, self.say, name)
-                self._digests[language] = await asyncio.to_thread(roots.digest, root)
-                self._roots[language] = root
-            return self._roots[language]
+    async def make_ready(self, language: str) -> str:
+        """The digest of a language's root file system, built where it is missing."""
+        root = await asyncio.to_thread(roots.ensure, self.say, recipe(language))
+        return await asyncio.to_thread(roots.digest, root)
 
-    async def worker(self, language: str) -> Worker:
+    async def start_worker(self, language: str) -> Worker:
         """One more, its agent ready."""
-        starting = asyncio.ensure_future(self._start_one(language, await self._root(language)))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # what is half started cannot be left: wait for it, then undo it
-            with contextlib.suppress(WorkerDied, SandboxUnavailable):
-                await (await starting).aclose()
-            raise
-
-    async def _start_one(self, language: str, root: Path) -> Confined:
         assert self._users is not None
         memory_bytes = bounds.memory_bytes(self.asked_bytes, language)
         group = await asyncio.to_thread(cgroups.make, memory_bytes, bounds.PROCESSES + 1)  # bwrap itself is one
@@ -131,7 +96,7 @@ class BubblewrapSandbox(Pool):
             self._grouped = True
         worker = Confined(group)
         try:
-            await worker.connect(_command(language, root, self._users, group))
+            await worker.connect(_command(language, roots.place(recipe(language)), self._users, group))
             await asyncio.wait_for(worker.begin(), START_S)
         except (OSError, TimeoutError, WorkerDied) as error:
             await worker.aclose()
@@ -139,8 +104,6 @@ class BubblewrapSandbox(Pool):
         except BaseException:
             await worker.aclose()
             raise
-        if language == PYTHON:
-            self._python = worker.python
         return worker
 
     def _ungrouped(self, language: str) -> None:
@@ -161,20 +124,9 @@ class BubblewrapSandbox(Pool):
             self._users = None
 
     def describe(self) -> Mapping[str, Any]:
-        """A root's packages decide verdicts, and so does its Python."""
+        """As every pool, and what is bounded."""
         return {
-            "backend": "bubblewrap",
-            "runtime": None,
-            "image": image.tag(),
-            "image_digest": self._digests.get(PYTHON, ""),
-            "packages": image.packages(),
-            "python": self._python,
-            "languages": {
-                name: {"image": image.tag(name), "image_digest": digest, "packages": image.packages(name)}
-                for name, digest in sorted(self._digests.items())
-                if name != PYTHON
-            },
-            "workers": self.size,
+            **super().describe(),
             "container_memory_bytes": self.memory_bytes if self._grouped else None,
             "limits": "of each worker and process" if self._grouped else "of each process",
         }

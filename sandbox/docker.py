@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import SandboxUnavailable, UnknownName, UsageError
+from core.errors import SandboxUnavailable, UnknownName
 from sandbox import bounds, engine, image
 from sandbox.owner import owner as _owner
 from sandbox.owner import pid_namespace
-from sandbox.pool import Pool
-from sandbox.wire import PYTHON
+from sandbox.pool import Pool, recipe
 from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
 
 LABEL = "touchstone.owner"
@@ -27,33 +26,11 @@ START_S = 60.0
 
 
 class DockerSandbox(Pool):
-    """The default backend.
+    """The default backend: a container for each worker."""
 
-    size: candidates at a time, each in a container of its own.
-    memory_bytes: what a candidate may be allowed at most, where that is more than usual.
-    runtime: the engine's runtime to use, where not its default.
-    say: told when something takes its time, such as building an image.
-    wanted: the languages of the candidates to come; those of others are made ready when they come.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        memory_bytes: int | None = None,
-        runtime: str | None = None,
-        say: Callable[[str], None] = lambda _: None,
-        wanted: Collection[str] = (PYTHON,),
-    ) -> None:
-        super().__init__(size)
-        self.asked_bytes = memory_bytes
-        self.memory_bytes = bounds.memory_bytes(memory_bytes)
-        self.runtime, self.say = runtime, say
-        self.wanted = sorted({PYTHON, *wanted})
-        self._client: Any = None
-        self._images: dict[str, str] = {}
-        self._processes = bounds.PROCESSES
-        self._making = asyncio.Lock()
-        self._python = ""
+    backend = "docker"
+    _client: Any = None
+    _processes = bounds.PROCESSES
 
     async def start(self) -> None:
         """Find the engine and the images, remove what dead runs left, and start a container.
@@ -63,8 +40,6 @@ class DockerSandbox(Pool):
         self._client = await asyncio.to_thread(engine.connect)
         try:
             self._check(await asyncio.to_thread(self._client.info))
-            for language in self.wanted:
-                await self._image(language)
             await asyncio.to_thread(sweep, self._client)
             await super().start()
         except WorkerDied as error:
@@ -79,44 +54,25 @@ class DockerSandbox(Pool):
         if self.runtime is not None and self.runtime not in (known := info.get("Runtimes") or {}):
             raise UnknownName("runtime of the container engine", self.runtime, known, engine.mend(self.runtime))
         self._processes = bounds.processes(self.runtime or info.get("DefaultRuntime") or "")
-        there = info.get("MemTotal") or 0
-        if self.asked_bytes and 0 < there < self.asked_bytes:
-            raise UsageError(
-                f"--memory asks for {self.asked_bytes >> 20:,} MiB, and the engine's host has {there >> 20:,}: lower it"
-            )
+        self._refuse_memory(info.get("MemTotal") or 0, "the engine's host")
 
-    async def _image(self, language: str) -> str:
-        """The id of a language's image, built where it is missing. Raises SandboxUnavailable."""
-        async with self._making:
-            if language not in self._images:
-                name = None if language == PYTHON else language
-                self._images[language] = await asyncio.to_thread(image.ensure, self._client, self.say, name)
-            return self._images[language]
+    async def make_ready(self, language: str) -> str:
+        """The id of a language's image, built where it is missing."""
+        return await asyncio.to_thread(image.ensure, self._client, self.say, recipe(language))
 
-    async def worker(self, language: str) -> Worker:
+    async def start_worker(self, language: str) -> Worker:
         """One more container, its agent ready."""
-        starting = asyncio.ensure_future(self._start_one(language, await self._image(language)))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # the engine does not take back what it was asked: wait for it, then undo it
-            with contextlib.suppress(WorkerDied):
-                await (await starting).aclose()
-            raise
-
-    async def _start_one(self, language: str, digest: str) -> Container:
         from docker.errors import DockerException
 
         container: Container | None = None
         try:
-            container = Container(await asyncio.to_thread(self._create, language, digest), self._client)
+            container = Container(await asyncio.to_thread(self._create, language), self._client)
             await container.connect()
             await asyncio.wait_for(container.begin(), START_S)
         except (DockerException, OSError, TimeoutError, WorkerDied) as error:
             if container is not None:
                 await container.aclose()
             raise WorkerDied(str(error) or f"no answer within {START_S:.0f} s") from error
-        if language == PYTHON:
-            self._python = container.python
         return container
 
     async def aclose(self) -> None:
@@ -126,25 +82,7 @@ class DockerSandbox(Pool):
             self._client.close()
             self._client = None
 
-    def describe(self) -> Mapping[str, Any]:
-        """An image's digest and packages decide verdicts, and so does its Python."""
-        return {
-            "backend": "docker",
-            "runtime": self.runtime,
-            "image": image.tag(),
-            "image_digest": self._images.get(PYTHON, ""),
-            "packages": image.packages(),
-            "python": self._python,
-            "languages": {
-                name: {"image": image.tag(name), "image_digest": digest, "packages": image.packages(name)}
-                for name, digest in sorted(self._images.items())
-                if name != PYTHON
-            },
-            "workers": self.size,
-            "container_memory_bytes": self.memory_bytes,
-        }
-
-    def _create(self, language: str, digest: str) -> str:
+    def _create(self, language: str) -> str:
         """Create a container, not yet started; its id."""
         api = self._client.api
         memory_bytes = bounds.memory_bytes(self.asked_bytes, language)
@@ -168,7 +106,7 @@ class DockerSandbox(Pool):
             runtime=self.runtime,
         )
         created = api.create_container(
-            digest,
+            self._digests[language],
             list(COMMAND),
             detach=False,
             stdin_open=True,

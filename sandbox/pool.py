@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.errors import SandboxUnavailable, UnknownName
+from core.errors import SandboxUnavailable, UnknownName, UsageError
 from core.types import Candidate, Case, Execution, Limits, Raised, Solution, Tests
-from sandbox import languages, wire
+from sandbox import bounds, image, languages, wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
 from sandbox.programs import Programs
@@ -37,10 +38,31 @@ class Pool(Sandbox):
     """`size` slots: in each one candidate at a time, and a worker for each language that was asked for there.
 
     Workers are started when first needed. A candidate that sleeps needs no core: another slot takes its turn meanwhile.
+
+    memory_bytes: what a candidate may be allowed at most, where that is more than usual.
+    runtime: the engine's runtime to use, where not its default.
+    say: told when something takes its time, such as building an image.
+    wanted: the languages of the candidates to come; those of others are made ready when they come.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    backend: str
+    """The registry's name for it."""
+
+    def __init__(
+        self,
+        size: int,
+        memory_bytes: int | None = None,
+        runtime: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        wanted: Collection[str] = (PYTHON,),
+    ) -> None:
+        self.size, self.asked_bytes, self.runtime, self.say = size, memory_bytes, runtime, say
+        self.memory_bytes = bounds.memory_bytes(memory_bytes)
+        self.wanted = sorted({PYTHON, *map(_canonical, wanted)})
+        self._digests: dict[str, str] = {}
+        """Of what the workers of each language that is ready are made of."""
+        self._readying = asyncio.Lock()
+        self._python = ""
         self._free: asyncio.Queue[dict[str, Worker]] = asyncio.Queue()
         for _ in range(size):
             self._free.put_nowait({})
@@ -50,11 +72,40 @@ class Pool(Sandbox):
         self._programs = Programs()
 
     @abstractmethod
+    async def make_ready(self, language: str) -> str:
+        """Make what a language's workers are started from, where it is missing; its digest. Called once for each.
+
+        Raises SandboxUnavailable.
+        """
+
+    @abstractmethod
+    async def start_worker(self, language: str) -> Worker:
+        """Start a worker of a language that is ready, and leave nothing where that fails. Never cancelled.
+
+        Raises WorkerDied, and SandboxUnavailable where it is no use to try again.
+        """
+
     async def worker(self, language: str) -> Worker:
-        """Start one. Raises WorkerDied, and SandboxUnavailable where it is no use to try again."""
+        """One more worker. Raises what `make_ready` and `start_worker` raise."""
+        await self._ready(language)
+        starting = asyncio.ensure_future(self.start_worker(language))
+        try:
+            worker = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # what is half started cannot be taken back: wait for it, then undo it
+            with contextlib.suppress(WorkerDied, SandboxUnavailable):
+                await (await starting).aclose()
+            raise
+        if language == PYTHON:
+            self._python = worker.python
+        return worker
 
     async def start(self) -> None:
-        """See that one worker starts: the rest will. Raises WorkerDied where none does, tried several times."""
+        """Make the wanted languages ready, and see that one worker starts: the rest will.
+
+        Raises WorkerDied where none does, tried several times.
+        """
+        for language in self.wanted:
+            await self._ready(language)
         slot = self._free.get_nowait()
         try:
             for left in reversed(range(TRIES)):
@@ -70,11 +121,10 @@ class Pool(Sandbox):
     async def run(self, candidate: Candidate) -> Execution:
         """Run one candidate. Alone once more what its wall time stopped while it had work to do, and what its worker
         did not survive: that is the candidate's doing where the worker dies again, and survives a harmless one."""
-        if candidate.language != PYTHON:
-            try:
-                candidate = replace(candidate, language=languages.load(candidate.language).name)
-            except UnknownName as error:
-                return _faulty(candidate, str(error))
+        try:
+            candidate = replace(candidate, language=_canonical(candidate.language))
+        except UnknownName as error:
+            return _faulty(candidate, str(error))
         execution, again = await self._run(candidate)
         if not again or (self.size == 1 and execution.fault is None):
             return execution
@@ -99,6 +149,36 @@ class Pool(Sandbox):
         """End every worker."""
         workers, self._workers = self._workers, set()
         await asyncio.gather(*(worker.aclose() for worker in workers))
+
+    def describe(self) -> Mapping[str, Any]:
+        """The digest and packages of what a worker is made of decide verdicts, and so does its Python."""
+        return {
+            "backend": self.backend,
+            "runtime": self.runtime,
+            "image": image.tag(),
+            "image_digest": self._digests.get(PYTHON, ""),
+            "packages": image.packages(),
+            "python": self._python,
+            "languages": {
+                name: {"image": image.tag(name), "image_digest": digest, "packages": image.packages(name)}
+                for name, digest in sorted(self._digests.items())
+                if name != PYTHON
+            },
+            "workers": self.size,
+            "container_memory_bytes": self.memory_bytes,
+        }
+
+    def _refuse_memory(self, there: int, whose: str) -> None:
+        """See that what is asked for is not more than there is. there: bytes; 0: unknown. Raises UsageError."""
+        if self.asked_bytes and 0 < there < self.asked_bytes:
+            raise UsageError(
+                f"--memory asks for {self.asked_bytes >> 20:,} MiB, and {whose} has {there >> 20:,}: lower it"
+            )
+
+    async def _ready(self, language: str) -> None:
+        async with self._readying:
+            if language not in self._digests:
+                self._digests[language] = await self.make_ready(language)
 
     async def _run(self, candidate: Candidate) -> tuple[Execution, bool]:
         """The execution, and whether it should be run again alone: because load may have made it slow, or because it
@@ -176,6 +256,16 @@ class _Visit:
 
     def _asleep(self) -> None:
         self.lent = self.lent or self._lend()
+
+
+def _canonical(language: str) -> str:
+    """A language's own name. Raises UnknownName."""
+    return PYTHON if language == PYTHON else languages.load(language).name
+
+
+def recipe(language: str) -> str | None:
+    """What `sandbox.image` calls a language of candidates: Python has a recipe of its own."""
+    return None if language == PYTHON else language
 
 
 def _harmless(language: str) -> Candidate:

@@ -26,13 +26,17 @@ def folder() -> Path:
     return Path(cache) / "touchstone" / "roots"
 
 
+def place(language: str | None = None) -> Path:
+    """Where the root of a language is, or will be. language: as in `image.tag`."""
+    return folder() / image.tag(language).partition(":")[2]
+
+
 def ensure(say: Callable[[str], None], language: str | None = None) -> Path:
     """The root that has what a language's image has, building it where it is missing.
 
     language: as in `image.tag`. Raises SandboxUnavailable where it cannot be made.
     """
-    kept = folder()
-    found = kept / image.tag(language).partition(":")[2]
+    kept, found = folder(), place(language)
     try:
         if found.is_dir():
             return found

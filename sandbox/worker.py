@@ -50,6 +50,8 @@ class Worker(ABC):
 
     jobs = 0
     """Those that it has done."""
+    python = ""
+    """The version of its Python, once it serves."""
 
     @abstractmethod
     async def run(
@@ -67,9 +69,6 @@ class Worker(ABC):
 
 class AgentWorker(Worker):
     """One in which `COMMAND` runs in `ENVIRONMENT`. A backend has the line to it."""
-
-    python = ""
-    """The version of its Python, once it serves."""
 
     @abstractmethod
     async def write(self, data: bytes) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -72,19 +72,23 @@ class FakeWorker(Worker):
 class FakePool(Pool):
     """Workers in this process, all of which do as the script says."""
 
+    backend = "fake"
+
     def __init__(self, size: int, script: Script = at_once) -> None:
         super().__init__(size)
         self.script = script
         self.made: list[FakeWorker] = []
+        self.readied: list[str] = []
         self.active: list[str] = []
         self.seen: list[tuple[str, FakeWorker]] = []
 
-    async def worker(self, language: str) -> Worker:
+    async def make_ready(self, language: str) -> str:
+        self.readied.append(language)
+        return f"sha256:{language}"
+
+    async def start_worker(self, language: str) -> Worker:
         self.made.append(FakeWorker(self, language))
         return self.made[-1]
-
-    def describe(self) -> Mapping[str, Any]:
-        return {}
 
 
 def asked(code: str = "x", **limits: Any) -> Candidate:
@@ -148,9 +152,9 @@ async def test_start_when_a_worker_dies_of_it_then_others_are_tried(
         left -= 1
         if left >= 0:
             raise WorkerDied("it ended")
-        return await FakePool.worker(sandbox, language)
+        return await FakePool.start_worker(sandbox, language)
 
-    monkeypatch.setattr(sandbox, "worker", worker)
+    monkeypatch.setattr(sandbox, "start_worker", worker)
     if deaths < pool.TRIES:
         await sandbox.start()
     else:
@@ -266,6 +270,18 @@ async def test_run_when_candidates_sleep_then_others_have_their_turn() -> None:
         await assert_has_all_its_tokens(sandbox)
 
 
+async def test_describe_when_languages_were_used_then_names_what_each_is_made_of() -> None:
+    async with FakePool(1, ended_well) as sandbox:
+        await asyncio.gather(*(sandbox.run(program(language)) for language in ("bash", "sh", "lua", "bash")))
+        described = sandbox.describe()
+    assert sorted(sandbox.readied) == ["bash", "lua", "python"]
+    assert (described["backend"], described["image_digest"]) == ("fake", "sha256:python")
+    assert {name: used["image_digest"] for name, used in described["languages"].items()} == {
+        "bash": "sha256:bash",
+        "lua": "sha256:lua",
+    }
+
+
 async def test_run_when_languages_take_turns_then_each_keeps_a_worker_of_its_own() -> None:
     async with FakePool(1, ended_well) as sandbox:
         for language in ("bash", "python", "sh", "python", "bash"):
@@ -298,7 +314,7 @@ async def test_run_when_an_image_cannot_be_made_then_that_is_no_verdict_and_not_
         raise SandboxUnavailable("the sandbox image cannot be built")
 
     async with FakePool(1) as sandbox:
-        monkeypatch.setattr(sandbox, "worker", worker)
+        monkeypatch.setattr(sandbox, "start_worker", worker)
         execution = await sandbox.run(program("bash"))
         assert (execution.fault, tried) == ("the sandbox image cannot be built", ["bash"])
         await assert_has_all_its_tokens(sandbox)
@@ -309,7 +325,7 @@ async def test_run_when_no_worker_starts_then_that_is_the_sandboxs_fault(monkeyp
         raise WorkerDied("no space left on device")
 
     sandbox = FakePool(1)
-    monkeypatch.setattr(sandbox, "worker", worker)
+    monkeypatch.setattr(sandbox, "start_worker", worker)
     (execution,) = await all_of(sandbox, "a")
     assert execution.fault == "no space left on device"
     monkeypatch.undo()
