@@ -67,8 +67,9 @@ def check(
     from runners.hostcheck import host
     from runners.hostile import Tried, attack, record, written
     from sandbox import registry
-    from sandbox.corpus import PYTHON, corpus
+    from sandbox.corpus import corpus
     from sandbox.corpus.trial import LANES
+    from sandbox.wire import PYTHON
 
     make = partial(registry.get(name), 1, runtime=runtime, say=say)
     corpora = {found.language: found for found in map(corpus, languages or (PYTHON,))}

@@ -30,7 +30,7 @@ KEPT_DETAIL = 1000
 _STOPPED = {
     "cpu": (Status.TIMED_OUT, "the CPU time of its limit was used up"),
     "wall": (Status.TIMED_OUT, "it was still waiting when its wall time was up"),
-    "memory": (Status.OUT_OF_MEMORY, "the kernel ended it for want of memory"),
+    "memory": (Status.OUT_OF_MEMORY, "it ended for want of memory"),
     "output": (Status.OUTPUT_LIMIT, "it wrote more than the output limit"),
 }
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from core.errors import UnknownName
 from core.types import Candidate, Case, Limits, Solution, Tests
+from sandbox.wire import PYTHON
 
 FOLDER = Path(__file__).parent
-PYTHON = "python"
 PROGRAM_CPU_S = 3.0
 """CPU seconds of a hostile program in another language than Python."""
 

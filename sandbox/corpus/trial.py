@@ -14,8 +14,9 @@ from core.types import Candidate, Execution, Status
 from sandbox import languages, wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
-from sandbox.corpus import PYTHON, Neighbour, Probe
+from sandbox.corpus import Neighbour, Probe
 from sandbox.verdict import verdict
+from sandbox.wire import PYTHON
 
 LANES = 4
 """Sandboxes at a time, of one worker each, so that a program's neighbour follows it in the same worker."""

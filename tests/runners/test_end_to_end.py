@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 
@@ -128,20 +127,12 @@ def test_generations_when_it_is_human_evals_own_example_then_half_pass(program, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 8])
-def test_generations_when_they_are_codegens_then_each_verdict_is_the_references(program, data, tmp_path, workers):
+def test_generations_when_they_are_codegens_then_pass_at_k_is_the_references(program, data):
+    """Their verdicts, one by one, are in `test_stability.py`."""
     problems, samples = data("humaneval", "HumanEval.jsonl.gz"), data("codegen16b", "samples.jsonl.gz")
-    dump = tmp_path / "samples.jsonl"
-    given = ("-t", f"file:{problems}", "--generations", str(samples), "--k", "1,10", "--workers", str(workers))
-    (document,) = program.documents(*given, "--dump-samples", str(dump))
+    (document,) = program.documents("-t", f"file:{problems}", "--generations", str(samples), "--k", "1,10")
     (result,) = document["results"]
-    with gzip.open(samples, "rt") as file:
-        expected = {(line["task_id"], line["index"]): line["reference_verdict"] for line in map(json.loads, file)}
-    found = {(line["task_id"], line["index"]): line["status"] for line in lines(dump)}
-    assert len(found) == 1640
-    different = {key for key in expected if (found[key] == "passed") != (expected[key] == "passed")}
-    assert different == set()
-    assert {key for key in found if found[key] == "timed_out"} == {k for k, v in expected.items() if v == "timed_out"}
+    assert sum(result["ledger"].values()) == 1640
     assert result["metrics"]["pass@1"]["value"] == pytest.approx(0.212195121951219, abs=1e-9)
     assert result["metrics"]["pass@10"]["value"] == pytest.approx(0.469512195121951, abs=1e-9)
     assert result["ledger"]["sandbox_error"] == 0
