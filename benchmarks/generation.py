@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import launch
 from benchmarks.costs import costs
 from tests.loopback.fast import FastServer
 
@@ -221,4 +222,4 @@ def machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

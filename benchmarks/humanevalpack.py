@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import launch
 from core.types import Candidate, Limits, Solution, Status, Tests, Verdict
 from sandbox import languages
 from sandbox.docker import DockerSandbox
@@ -179,4 +180,4 @@ def _exception(program: Program, judged: Verdict) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -28,6 +28,7 @@ from typing import Any
 from unittest import mock
 
 from adapters import humaneval
+from benchmarks import launch
 from core.types import Candidate, Case, Limits, Solution, Status, Tests
 from sandbox import engine, image
 from sandbox.docker import DockerSandbox
@@ -329,4 +330,4 @@ def machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import witness
+from benchmarks import launch, witness
 from benchmarks.sandbox import PROBLEMS, ROOT, all_samples, good, machine
 from core.types import Status
 from sandbox import engine
@@ -391,4 +391,4 @@ def _fifths(series: Sequence[int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

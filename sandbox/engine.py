@@ -14,8 +14,8 @@ from typing import Any
 from core.errors import SandboxUnavailable
 
 WAYS_OUT = (
-    "start one (`sudo systemctl start docker`, or `sudo dockerd &`), point DOCKER_HOST at one, or as root on Debian or "
-    "Ubuntu let `touchstone sandbox build` install the distribution's"
+    "start one (`sudo systemctl start docker`, or `sudo dockerd &`), point DOCKER_HOST at one, as root on Debian or "
+    "Ubuntu let `touchstone sandbox build` install the distribution's, or do without (`--sandbox bubblewrap`)"
 )
 START_S = 60.0
 """How long a started engine may take to answer."""
