@@ -38,6 +38,8 @@ KNOWN = {
     },
 }
 """What of the suite fails on a backend: tests and why. `docs/decisions/0008-gvisor.md` has gVisor's in more words."""
+NOT_EVERYWHERE = {"test_verdicts_when_the_machine_is_busy_then_only_what_sleeps_is_late"}
+"""Those of them that fail only where too many wait for too few cores: on a fast machine they may pass."""
 OTHERWISE = {
     "docker+runsc": {
         "bash/memory-of-the-agent-program": "gVisor shows the agent's environment, in which there is nothing of a job",
@@ -51,7 +53,8 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         known = KNOWN.get(parameters.get("backend"), {})
         if (name := getattr(item, "originalname", item.name)) in known:
-            item.add_marker(pytest.mark.xfail(strict=True, raises=AssertionError, reason=known[name]))
+            strict = name not in NOT_EVERYWHERE
+            item.add_marker(pytest.mark.xfail(strict=strict, raises=AssertionError, reason=known[name]))
 
 
 def maker(name: str) -> Callable[..., Sandbox]:
