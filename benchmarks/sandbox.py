@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,6 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sandbox", description="See benchmarks/README.md.")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each contender")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first samples of the 1,635")
+    parser.add_argument(
+        "--runtime", metavar="NAME", help="ours under this runtime of the engine too, in the peers' place"
+    )
     parser.add_argument("--whole", action="store_true", help="the whole command in place of the sandbox alone")
     parser.add_argument("--start", action="store_true", help="what building the image and starting take")
     parser.add_argument("--json", action="store_true", help="as it prints anyway")
@@ -72,17 +76,17 @@ def main() -> None:
     elif args.whole:
         found = whole()
     else:
-        found = side_by_side(args.rounds, args.limit)
+        found = side_by_side(args.rounds, args.limit, args.runtime)
     print(json.dumps(found, indent=2))
 
 
 # ── the sandbox beside other evaluators ──────────────────────────────────────────────────────────────────────────────
 
 
-def side_by_side(rounds: int, limit: int | None) -> dict[str, Any]:
-    """Samples per second, and the ratios of ours to each peer's."""
+def side_by_side(rounds: int, limit: int | None, runtime: str | None) -> dict[str, Any]:
+    """Samples per second, and the ratios of ours to each peer's; or to ours under another of the engine's runtimes."""
     samples = [sample for sample in all_samples() if sample["reference_verdict"] != "timed_out"][:limit]
-    turns = asyncio.run(_take_turns(samples, rounds))
+    turns = asyncio.run(_take_turns(samples, rounds, runtime))
     rates = {name: [len(samples) / each.seconds for each in turn] for name, turn in turns.items()}
     reference = [good(sample) for sample in samples]
     return {
@@ -102,16 +106,24 @@ def side_by_side(rounds: int, limit: int | None) -> dict[str, Any]:
     }
 
 
-async def _take_turns(samples: Sequence[dict[str, Any]], rounds: int) -> dict[str, list[Round]]:
+async def _take_turns(samples: Sequence[dict[str, Any]], rounds: int, runtime: str | None) -> dict[str, list[Round]]:
     candidates = candidates_of(samples)
     turns: dict[str, list[Round]] = {"ours": []}
-    async with DockerSandbox(cores()) as sandbox:
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(DockerSandbox(cores()))
         await _ours(sandbox, candidates[:WARM_UP])
-        peers = peers_of(samples, str(sandbox.describe()["image_digest"]))
+        peers: dict[str, Callable[[], Awaitable[Round]]]
+        if runtime is None:
+            judges = peers_of(samples, str(sandbox.describe()["image_digest"]))
+            peers = {name: partial(asyncio.to_thread, judge) for name, judge in judges.items()}
+        else:
+            other = await stack.enter_async_context(DockerSandbox(cores(), runtime=runtime))
+            await _ours(other, candidates[:WARM_UP])
+            peers = {f"ours_under_{runtime}": partial(_ours, other, candidates)}
         for _ in range(rounds):
             turns["ours"].append(await _ours(sandbox, candidates))
-            for name, judge in peers.items():
-                turns.setdefault(name, []).append(await asyncio.to_thread(judge))
+            for name, judge_all in peers.items():
+                turns.setdefault(name, []).append(await judge_all())
     return turns
 
 

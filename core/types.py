@@ -45,6 +45,8 @@ class Status(StrEnum):
     """No completion could be had: outside n."""
     SANDBOX_ERROR = "sandbox_error"
     """Our fault: outside n, retried on resume, counted beside the score."""
+    SCORED = "scored"
+    """Its harness gave it figures, of which none is a yes or a no."""
 
     @property
     def graded(self) -> bool:
@@ -212,6 +214,9 @@ class Request:
     prompt: Prompt
     params: SamplingParams
     answers: Answers
+    continuation: str | None = None
+    """Text whose probability after the prompt is asked for, in place of an answer. After an empty prompt it is that of
+    a whole text, which may be longer than the model's context."""
 
 
 FinishReason = Literal["stop", "length", "refusal", "other"]
@@ -219,7 +224,7 @@ FinishReason = Literal["stop", "length", "refusal", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model answered: `text` is raw and never edited."""
+    """What a model answered: `text` is raw and never edited. Where a continuation was to be scored, it is that."""
 
     text: str
     finish_reason: FinishReason = "stop"
@@ -245,6 +250,10 @@ class Completion:
     """What it cost this run, by the list price; None: unknown."""
     effective: Mapping[str, Any] = field(default_factory=dict)
     """The parameters as sent, after what the provider dropped or forced."""
+    logprob: float | None = None
+    """Of a continuation that was scored: the sum of its tokens' natural log-probabilities."""
+    greedy: bool | None = None
+    """Of a continuation that was scored: whether each of its tokens was the likeliest."""
 
     @property
     def answer(self) -> str:
