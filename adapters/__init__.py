@@ -4,5 +4,9 @@ from __future__ import annotations
 
 from core.registry import Registry
 
-registry = Registry("harness", "touchstone.adapters", {"native": "adapters.native:Native"})
-"""Names to subclasses of `adapters.base.Adapter`."""
+registry = Registry(
+    "harness",
+    "touchstone.adapters",
+    {"lm-eval": "adapters.lm_eval:LmEval", "native": "adapters.native:Native"},
+)
+"""Names to subclasses of `adapters.base.Adapter` or `adapters.base.Driven`."""

@@ -53,6 +53,11 @@ class Status(StrEnum):
         """Whether the sample counts in n."""
         return self not in (Status.GENERATION_ERROR, Status.SANDBOX_ERROR)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a sample's next turn follows, where there is one."""
+        return self in (Status.PASSED, Status.SCORED)
+
 
 # ── problems ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -109,8 +114,9 @@ class Tests:
     calls: tuple[str, ...] = ()
     """Expressions over it such as `check(add)` or `test_empty()`. One that raises is a test that said no. In other
     languages one name, which stands for the tests as a whole."""
-    shared: bool = False
-    """Whether test code must run in the solution's own process, because what it uses is no plain data."""
+    shared: bool | None = False
+    """Whether test code must run in the solution's own process, because what it uses is no plain data. None: where
+    that turns out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +397,8 @@ class Sample:
     peak_memory_bytes: int = 0
     tries: int = 1
     """Requests made for the completion."""
+    reported: Mapping[str, Any] = field(default_factory=dict)
+    """What the harness itself says of the problem, in JSON values; with its first sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,9 +416,11 @@ class RunSpec:
     model: str
     """PROVIDER/NAME."""
     suites: tuple[SuiteRef, ...]
-    n_samples: int = 1
+    n_samples: int | None = 1
+    """Of each problem; None: as many as the harness's task says."""
     k: tuple[int, ...] = (1,)
     params: SamplingParams = SamplingParams()
+    """Where a harness's tasks have settings of their own, None and () leave them be."""
     limit: int | None = None
     """The first so many problems of each suite."""
     prompt_style: PromptStyle | None = None
@@ -424,7 +434,15 @@ class RunSpec:
     generations_sha256: str | None = None
     """What that file holds."""
     datasets: tuple[tuple[str, str], ...] = ()
-    """(name, path) pairs: a harness's data set from a local file."""
+    """(name, path) pairs: a harness's data set from a local file or folder."""
+    include: tuple[str, ...] = ()
+    """Folders of further tasks of a harness."""
+    num_fewshot: int | None = None
+    """Worked examples before each question; None: as the task says."""
+    system_prompt: str | None = None
+    """What chats begin with, where the harness has no words of its own."""
+    fewshot_as_multiturn: bool = True
+    """Whether worked examples are turns of the chat, or stand in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +463,23 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What a harness itself reports of a suite, or of a group of suites, under its own names."""
+
+    harness: str
+    name: str
+    metrics: Mapping[str, Metric]
+    """As it computed them; they may be on any scale."""
+    higher_is_better: Mapping[str, bool | None] = field(default_factory=dict)
+    """By the name of a metric, without a filter's behind it."""
+    members: tuple[str, ...] = ()
+    """Of a group: the suites and groups that it is of."""
+    group: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else it says, in JSON values, such as `version`, `n_shot` and `config`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One suite's aggregate over the samples of a run."""
 
@@ -459,3 +494,5 @@ class Score:
     ledger: Mapping[Status, int]
     usage: Mapping[str, int | float | None]
     timing: Mapping[str, float | None]
+    reported: Reported | None = None
+    """What the harness itself reports of it; its figures are among `metrics` too."""

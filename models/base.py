@@ -35,13 +35,18 @@ class Capabilities:
     prefill: bool = False
     """Whether it continues a chat's last turn where that is the assistant's."""
     logprobs: bool = False
-    """Whether it gives the log-probabilities of a given continuation."""
+    """Whether it gives the log-probabilities of a given continuation. No model does that serves chats alone."""
     reasoning: bool = False
     """Whether it thinks before it answers: then it is sent no stops, which its thinking may hold."""
     context: int | None = None
     """Tokens that prompt and answer may have together; None: unknown."""
     max_output: int | None = None
     """Tokens that an answer may have; None: unknown."""
+
+    def __post_init__(self) -> None:
+        # Wherever styles are stated: a continuation goes on from a text, not from a turn.
+        if self.logprobs and "completion" not in self.styles:
+            object.__setattr__(self, "logprobs", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Model(ABC):
     """Where it is asked, without keys; empty for what runs in this process."""
     revision: str | None = None
     """Which weights answer under the name, as far as `check` could find out."""
+    scores_chats: bool = False
+    """Whether it gives the log-probabilities of a continuation after a chat too."""
     answers_anew: bool = True
     """Whether an answer costs time or money, so that keeping it saves some."""
 
@@ -107,6 +114,9 @@ class Model(ABC):
     @abstractmethod
     async def generate(self, request: Request) -> Completion:
         """Make one request: one completion.
+
+        Where the request has a continuation, that is scored in place of an answer: `Completion.logprob` and `greedy`,
+        as `models.likelihood` defines them. Only models whose capabilities say so are asked for it.
 
         Sends the prompt as it is and `parameters`. Where the stream shows a stop that could not be sent, reading may
         end there: cutting the text is the adapter's. `tries`, `effective`, `cost_usd` and `cached` are set by

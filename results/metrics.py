@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from core.types import Completion, Metric, Sample, Score, Status
+from core.types import Completion, Metric, Reported, Sample, Score, Status
 from results.records import SuiteRecord
 
 Z95 = 1.959963984540054
@@ -71,8 +71,10 @@ def metric(counts: Sequence[Counts], k: int) -> Metric:
     return Metric(value, stderr, interval, m, len(counts) - m, bounds)
 
 
-def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequence[int]) -> Score:
-    """One suite's score over a run's samples of it.
+def score(
+    suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequence[int], reported: Reported | None = None
+) -> Score:
+    """One suite's score over a run's samples of it: pass@k, where samples pass or do not, and what its harness reports.
 
     samples: in the store's order, so far as a sample's turns come together; read once. A problem's several turns count
     as one sample: ungraded if one of them is, passed if all of them passed, else what the first other one was.
@@ -90,6 +92,7 @@ def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequenc
     for (task_id, index), turns in groupby(usage.watch(samples), key=lambda s: (s.key.task_id, s.key.index)):
         tally.add(task_id, index, list(turns))
     counts = tally.counts()
+    ours = {} if tally.ledger[Status.SCORED] else {f"pass@{k}": metric(counts, k) for k in ks}
     return Score(
         harness=suite.harness,
         suite=suite.name,
@@ -98,10 +101,11 @@ def score(suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequenc
         model=model,
         n_problems=len(suite.problems),
         n_samples=sum(problem.n_samples for problem in suite.problems),
-        metrics={f"pass@{k}": metric(counts, k) for k in ks},
+        metrics={**ours, **(reported.metrics if reported else {})},
         ledger={status: tally.ledger[status] for status in Status},
         usage=usage.usage(),
         timing=usage.timing(),
+        reported=reported,
     )
 
 
@@ -157,10 +161,10 @@ class _Tally:
 
 
 def _fate(turns: Sequence[Status], expected: int) -> Status | None:
-    """The status of a sample by those of its turns; None where all have passed so far and more are to come."""
+    """The status of a sample by those of its turns; None where more are to come."""
     ungraded = next((status for status in turns if not status.graded), None)
-    wrong = next((status for status in turns if status is not Status.PASSED), None)
-    return ungraded or wrong or (Status.PASSED if len(turns) == expected else None)
+    end = next((status for status in turns if not status.goes_on), None)
+    return ungraded or end or (turns[-1] if len(turns) == expected else None)
 
 
 class _Usage:

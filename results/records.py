@@ -142,6 +142,9 @@ def sample_line(run: RunRecord, sample: Sample) -> dict[str, Any]:
         "prompt": to_record(sample.prompt),
         "prompt_hash": prompt_hash(sample.prompt),
         "effective": to_record(completion.effective) if completion else None,
+        "logprob": completion.logprob if completion else None,
+        "greedy": completion.greedy if completion else None,
+        "reported": to_record(sample.reported),
     }
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UnknownName
-from core.types import Prompt, Sample, Score, Status
+from core.types import Prompt, Reported, RunSpec, Sample, Score, Status
 from results.markdown import code, cut, fence, percent, table, visible
 from results.records import RunRecord
+from results.reported import harness_table, ours
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 SHOWN = 20
@@ -32,6 +33,7 @@ MEANINGS = {
     Status.REFUSED: "the provider or the model declined: counted, as not passed",
     Status.GENERATION_ERROR: "no answer could be had: ungraded, not counted",
     Status.SANDBOX_ERROR: "the sandbox failed: ungraded, not counted",
+    Status.SCORED: "its harness gave it figures that are no yes or no",
 }
 
 CONTROLS = {
@@ -40,11 +42,18 @@ CONTROLS = {
 }
 
 
-def render(run: RunRecord, scores: Sequence[Score], samples: Iterable[Sample], template: str = "report") -> str:
+def render(
+    run: RunRecord,
+    scores: Sequence[Score],
+    samples: Iterable[Sample],
+    template: str = "report",
+    groups: Sequence[Reported] = (),
+) -> str:
     """A run's report in Markdown. It can be encoded in UTF-8, whatever the samples hold.
 
     scores: one for each suite. samples: the run's, in the store's order; read once, and not at all by a template that
-    shows none. template: `report`, or `summary` for a terminal. Raises UnknownName for one that there is not.
+    shows none. template: `report`, or `summary` for a terminal. groups: what harnesses report of several suites.
+    Raises UnknownName for a template that there is not.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -67,6 +76,7 @@ def render(run: RunRecord, scores: Sequence[Score], samples: Iterable[Sample], t
         summary=_summary(scores),
         notes=[*_notes(scores)],
         tiers=_tiers(scores),
+        reported=harness_table(scores, groups),
         ledger=_ledger(scores),
         meanings=[f"{code(status)}: {MEANINGS[status]}" for status in _occurring(scores)],
         ungraded=_ungraded(scores),
@@ -108,7 +118,7 @@ def _notes(scores: Sequence[Score]) -> Iterator[str]:
     if len({score.prompt_style for score in scores}) > 1:
         yield "Figures of different prompt styles cannot be compared with each other."
     for score in scores:
-        for name, metric in score.metrics.items():
+        for name, metric in ours(score).items():
             if metric.undefined:
                 few = f"{metric.undefined:,} of {score.n_problems:,} problems, for want of graded samples"
                 yield f"{code(name)} of {code(score.suite)} leaves out {few}."
@@ -124,11 +134,12 @@ def _notes(scores: Sequence[Score]) -> Iterator[str]:
 
 def _settings(run: RunRecord) -> str:
     spec, params = run.spec, run.spec.params
+    own = spec.n_samples is None
     sampling = {
-        "temperature": _asked(params.temperature),
-        "top-p": _asked(params.top_p),
-        "max tokens": _asked(params.max_tokens),
-        "seed": _asked(params.seed),
+        "temperature": _asked(params.temperature, own),
+        "top-p": _asked(params.top_p, own),
+        "max tokens": _asked(params.max_tokens, own),
+        "seed": _asked(params.seed, False),
         "stop": ", ".join(map(code, map(repr, params.stop))) or "the suite's",
     }
     asked = {
@@ -138,11 +149,24 @@ def _settings(run: RunRecord) -> str:
         "samples of each problem": _span(problem.n_samples for suite in run.suites for problem in suite.problems),
         **({} if spec.generations is not None else sampling),
         "first problems only": "no" if spec.limit is None else str(spec.limit),
+        **_harness_settings(spec),
         "CPU time of a case": "as the tasks say" if spec.timeout_s is None else f"{spec.timeout_s:g} s",
         "memory": "as the tasks say" if spec.memory_bytes is None else f"{spec.memory_bytes:,} bytes",
         "wall time": _seconds(run.wall_s),
     }
     return table(("setting", "value"), [*asked.items()], "ll")
+
+
+def _harness_settings(spec: RunSpec) -> dict[str, str]:
+    """Those of a harness with settings of its own, as far as they are asked for."""
+    asked = {
+        "worked examples": spec.num_fewshot,
+        "system prompt": spec.system_prompt and code(spec.system_prompt),
+        "worked examples stand": None if spec.fewshot_as_multiturn else "in one turn",
+        "further tasks": ", ".join(map(code, spec.include)) or None,
+        "data": ", ".join(code(f"{name}={path}") for name, path in spec.datasets) or None,
+    }
+    return {name: str(value) for name, value in asked.items() if value is not None}
 
 
 def _summary(scores: Sequence[Score]) -> str:
@@ -160,9 +184,9 @@ def _summary(scores: Sequence[Score]) -> str:
             "" if metric.ci95 is None else " to ".join(f"{100 * end:.2f}" for end in metric.ci95),
         )
         for score in scores
-        for name, metric in score.metrics.items()
+        for name, metric in ours(score).items()
     ]
-    return table(header, rows, "lllrrlrrr")
+    return table(header, rows, "lllrrlrrr") if rows else ""
 
 
 def _tiers(scores: Sequence[Score]) -> str:
@@ -191,7 +215,7 @@ def _ungraded(scores: Sequence[Score]) -> str:
     rows = [
         (score.suite, f"{_ungraded_count(score):,}", name, percent(metric.value), *map(percent, metric.bounds))
         for score in scores
-        for name, metric in score.metrics.items()
+        for name, metric in ours(score).items()
         if metric.bounds is not None
     ]
     return table(("suite", "ungraded", "metric", "value", "all failed", "all passed"), rows, "lrlrrr") if rows else ""
@@ -249,7 +273,7 @@ def _versions(run: RunRecord) -> Iterator[str]:
 def _failures(run: RunRecord, samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
     """For each suite that has some: its name, the first `SHOWN` of them, and how many more there are."""
     turns = {(suite.name, problem.task_id): problem.turns for suite in run.suites for problem in suite.problems}
-    failed = (sample for sample in samples if sample.verdict.status is not Status.PASSED)
+    failed = (sample for sample in samples if not sample.verdict.status.goes_on)
     for suite, group in groupby(failed, key=lambda sample: sample.key.suite):
         shown = [_failure(sample, turns[suite, sample.key.task_id]) for sample in islice(group, SHOWN)]
         yield {"suite": code(suite), "shown": shown, "more": sum(1 for _ in group)}
@@ -303,8 +327,10 @@ def _span(numbers: Iterable[int]) -> str:
     return f"{most:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _asked(value: float | None) -> str:
-    return "the server's default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _asked(value: float | None, own: bool) -> str:
+    if value is None:
+        return "as the tasks say" if own else "the server's default"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _number(value: float | None) -> str:

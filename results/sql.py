@@ -43,6 +43,7 @@ _RUN_STATUS = {
     "problems": "SELECT status FROM suites JOIN runs USING (run_id) WHERE suites.id = {}.suite",
     "completions": _BY_PROBLEM,
     "samples": _BY_PROBLEM,
+    "reported": "SELECT status FROM runs WHERE run_id = {}.run_id",
 }
 """Table → the status of the run that a row of it belongs to."""
 
@@ -55,14 +56,28 @@ def _immutable(table: str, event: str, row: str) -> str:
     )
 
 
+def _closed(*tables: str) -> str:
+    """Nothing of a run that is complete changes any more."""
+    changes = [_immutable(table, event, "OLD") for table in tables for event in ("UPDATE", "DELETE")]
+    return "".join(changes + [_immutable(table, "INSERT", "NEW") for table in tables if table != "runs"])
+
+
+_REPORTED = """
+CREATE TABLE reported (
+  id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs, harness TEXT NOT NULL, name TEXT NOT NULL,
+  body TEXT NOT NULL, UNIQUE (run_id, harness, name)
+);
+"""
+
 MIGRATIONS = {
-    "0001_runs": _TABLES
-    + "".join(_immutable(table, event, "OLD") for table in _RUN_STATUS for event in ("UPDATE", "DELETE"))
-    + "".join(_immutable(table, "INSERT", "NEW") for table in _RUN_STATUS if table != "runs")
+    "0001_runs": _TABLES + _closed("runs", "suites", "problems", "completions", "samples"),
+    "0002_reported": _REPORTED + _closed("reported"),
 }
 """The schema, a step each; what is released is never edited, only added to. Its version is the number of steps."""
 
 UNGRADED = ", ".join(f"'{status}'" for status in Status if not status.graded)
+
+GOES_ON = ", ".join(f"'{status}'" for status in Status if status.goes_on)
 
 OF_RUN = "JOIN problems ON problems.id = problem JOIN suites ON suites.id = suite WHERE run_id = :run"
 
@@ -75,12 +90,12 @@ WHERE status IN ({UNGRADED})
 
 FINISH = "UPDATE runs SET status = ?, wall_s = wall_s + ?, ended_at = ? WHERE run_id = ?"
 
-# A sample is graded when each of its turns is, and they are all there or one of them has not passed.
+# A sample is graded when each of its turns is, and they are all there or one of them has ended it.
 GRADED_OF_EXPECTED = f"""
 SELECT
   (SELECT count(*) FROM (
     SELECT 1 FROM samples {OF_RUN} GROUP BY problem, "index"
-    HAVING sum(status IN ({UNGRADED})) = 0 AND (count(*) = turns OR sum(status <> 'passed') > 0)
+    HAVING sum(status IN ({UNGRADED})) = 0 AND (count(*) = turns OR sum(status NOT IN ({GOES_ON})) > 0)
   )),
   (SELECT coalesce(sum(n_samples), 0) FROM problems JOIN suites ON suites.id = suite WHERE run_id = :run)
 """
@@ -105,7 +120,19 @@ SELECT name, task_id, problems.id, n_samples, turns FROM problems JOIN suites ON
 WHERE run_id = ? ORDER BY problems.id
 """
 
-COMPLETION = 'SELECT body FROM completions WHERE problem = ? AND "index" = ? AND turn = ?'
+COMPLETION = 'SELECT body, prompt_hash FROM completions WHERE problem = ? AND "index" = ? AND turn = ?'
+
+ANSWER = """
+SELECT prompts.body, completions.body FROM completions JOIN prompts ON hash = prompt_hash
+WHERE problem = ? AND "index" = ? AND turn = ?
+"""
+
+REPORT = """
+INSERT INTO reported (run_id, harness, name, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (run_id, harness, name) DO UPDATE SET body = excluded.body
+"""
+
+REPORTED = "SELECT body FROM reported WHERE run_id = ? ORDER BY id"
 
 LOST = f"""
 SELECT body FROM samples WHERE problem = ? AND "index" = ? AND turn = ? AND status = '{Status.GENERATION_ERROR}'

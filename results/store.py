@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from core.errors import UnknownName, UsageError
-from core.types import Completion, Prompt, PromptStyle, RunSpec, Sample, SampleKey
+from core.errors import RunMismatch, UnknownName, UsageError
+from core.types import Completion, Prompt, PromptStyle, Reported, RunSpec, Sample, SampleKey
 from results import database, sql
 from results.records import (
     ProblemRecord,
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 _Place = tuple[int, int, int]
 """A sample's row: its problem's id, its index, its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    prompt: Prompt
+    completion: Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,15 @@ class Store:
             if not execute(sql.APPEND, (*place, sample.verdict.status.value, digest, encode(record))).rowcount:
                 raise ValueError(f"{sample.key} has a graded sample")
 
+    def report(self, run_id: str, reported: Sequence[Reported]) -> None:
+        """Keep what a harness reports of a run's suites and groups, in place of what it reported before.
+
+        Raises UsageError where the run is closed.
+        """
+        with self._transaction(run_id) as execute:
+            for each in reported:
+                execute(sql.REPORT, (run_id, each.harness, each.name, encode(to_record(each))))
+
     def finish(self, run_id: str, status: RunStatus, wall_s: float) -> None:
         """End a session of `wall_s` seconds, which are added to the run's. `complete` closes the run for good.
 
@@ -201,11 +216,37 @@ class Store:
             ended_at,
         )
 
-    def completion(self, run_id: str, key: SampleKey) -> Completion | None:
-        """The completion kept for a key. Raises ValueError where the key is none of the run's."""
+    def completion(self, run_id: str, key: SampleKey, prompt: Prompt | None = None) -> Completion | None:
+        """The completion kept for a key. prompt: what it should be the answer to.
+
+        Raises RunMismatch where it was the answer to another prompt, ValueError where the key is none of the run's.
+        """
         with database.faults(self.path):
-            body = self._completion(self._place(run_id, key))
-        return None if body is None else from_record(Completion, json.loads(body), f"run {run_id}")
+            row = self._execute(sql.COMPLETION, self._place(run_id, key)).fetchone()
+        if row is None:
+            return None
+        body, digest = row
+        if prompt is not None and prompt_hash(prompt) != digest:
+            raise RunMismatch(
+                f"run {run_id} cannot be resumed: '{key.suite}' puts problem {key.task_id} otherwise than when the run "
+                "began: give it the data and the versions that it had, or leave --resume out for a new run"
+            )
+        return from_record(Completion, json.loads(body), f"run {run_id}")
+
+    def answer(self, run_id: str, key: SampleKey) -> tuple[Prompt, Completion] | None:
+        """The completion kept for a key, and the prompt that it answers. Raises ValueError as `completion` does."""
+        with database.faults(self.path):
+            row = self._execute(sql.ANSWER, self._place(run_id, key)).fetchone()
+        if row is None:
+            return None
+        kept = from_record(_Answer, {"prompt": json.loads(row[0]), "completion": json.loads(row[1])}, f"run {run_id}")
+        return kept.prompt, kept.completion
+
+    def reported(self, run_id: str) -> list[Reported]:
+        """What harnesses have reported of a run's suites and groups, in their order."""
+        with database.faults(self.path):
+            bodies = self._execute(sql.REPORTED, (run_id,)).fetchall()
+        return [from_record(Reported, json.loads(body), f"run {run_id}") for [body] in bodies]
 
     def experience(self, model: str, suite: str, style: PromptStyle) -> Experience:
         """What the completions of a model took on a suite in a style, over all runs; those from a cache left out."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from core.types import Completion, Prompt, Request, SampleKey
 from models.line import CHARACTERS, characters
 from results.records import RunRecord
 from results.store import Store
+from runners.driven import DrivenPart
 from runners.pipeline import Part
 from runners.plan import Plan
 from runners.source import Source
@@ -39,9 +40,23 @@ class Estimate:
     """What the figures come from."""
 
 
-def estimate(plan: Plan, source: Source, store: Store, run: RunRecord | None = None) -> list[Estimate]:
+async def estimate(plan: Plan, source: Source, store: Store, run: RunRecord | None = None) -> list[Estimate]:
     """One for each suite. run: the stored run that would go on."""
-    return [_of_part(plan, part, source, store, run) for part in plan.parts]
+    driven: dict[str, list[Request]] = {}
+    if plan.drive is not None:
+        async for request in plan.drive.requests():
+            driven.setdefault(request.suite, []).append(request)
+    return [
+        _of_part(
+            plan,
+            part,
+            _requests(part) if isinstance(part, Part) else driven.get(part.suite.name, ()),
+            source,
+            store,
+            run,
+        )
+        for part in plan.parts
+    ]
 
 
 def written(estimates: Sequence[Sequence[Estimate]], as_json: bool) -> str:
@@ -80,9 +95,16 @@ def _range(expected: str, most: str | None) -> str:
     return f"about {expected}" + (f", at most {most}" if most is not None and most != expected else "")
 
 
-def _of_part(plan: Plan, part: Part, source: Source, store: Store, run: RunRecord | None) -> Estimate:
+def _of_part(
+    plan: Plan,
+    part: Part | DrivenPart,
+    requests: Iterable[Request],
+    source: Source,
+    store: Store,
+    run: RunRecord | None,
+) -> Estimate:
     calls = cached = stored = read = written = 0
-    for request in _requests(part):
+    for request in requests:
         key = SampleKey(request.suite, request.task_id, request.index, request.turn)
         if run is not None and store.completion(run.run_id, key) is not None:
             stored += 1
@@ -91,7 +113,7 @@ def _of_part(plan: Plan, part: Part, source: Source, store: Store, run: RunRecor
         else:
             calls += 1
             read += characters(request)
-            written += len(request.answers.reference)
+            written += len(request.answers.reference) if request.continuation is None else 0
     known = store.experience(plan.spec.model, part.suite.name, part.style)
     seen = known.completions > 0 and known.input_tokens is not None and known.output_tokens is not None
     if seen:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core.errors import StorageError
-from core.types import Score
+from core.types import Reported, Score
 from results.records import RunRecord
 from results.store import Store
 from runners.launch import say
@@ -20,18 +20,18 @@ def write(options: Options, store: Store, records: Sequence[RunRecord]) -> None:
     from results.document import document
     from results.report import render
 
-    found = [(record, scored(store, record)) for record in records]
+    found = [(record, scored(store, record), groups(store, record)) for record in records]
     try:
-        for record, scores in found:
+        for record, scores, of_groups in found:
             if options.as_json:
-                print(json.dumps(document(record, scores), allow_nan=False))
+                print(json.dumps(document(record, scores, of_groups), allow_nan=False))
             else:
-                print(render(record, scores, (), "summary"))
+                print(render(record, scores, (), "summary", of_groups))
         sys.stdout.flush()
     finally:
-        for record, scores in found:
+        for record, scores, of_groups in found:
             path = Path(options.report) if options.report else store.path.parent / "reports" / f"{record.run_id}.md"
-            to_file(path, [render(record, scores, store.samples(record.run_id))])
+            to_file(path, [render(record, scores, store.samples(record.run_id), groups=of_groups)])
             say(f"report: {path}")
         if options.dump_samples is not None:
             to_file(Path(options.dump_samples), dumped(store, records))
@@ -41,10 +41,22 @@ def scored(store: Store, record: RunRecord) -> list[Score]:
     """The scores of a run as it is stored: one for each suite."""
     from results.metrics import score
 
+    reported = {(each.harness, each.name): each for each in store.reported(record.run_id) if not each.group}
     return [
-        score(suite, record.spec.model, store.samples(record.run_id, suite.name), record.spec.k)
+        score(
+            suite,
+            record.spec.model,
+            store.samples(record.run_id, suite.name),
+            record.spec.k,
+            reported.get((suite.harness, suite.name)),
+        )
         for suite in record.suites
     ]
+
+
+def groups(store: Store, record: RunRecord) -> list[Reported]:
+    """What harnesses report of groups of a run's suites."""
+    return [each for each in store.reported(record.run_id) if each.group]
 
 
 def dumped(store: Store, records: Sequence[RunRecord]) -> Iterable[str]:

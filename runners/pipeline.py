@@ -7,16 +7,13 @@ through all stages, and as many are under way as keep both sides busy. What a st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from adapters.base import Adapter
-from core.errors import GenerationError
+from adapters.base import Adapter, Drive
 from core.types import (
-    Candidate,
     Completion,
-    Execution,
     Problem,
     Prompt,
     PromptStyle,
@@ -31,9 +28,11 @@ from core.types import (
 )
 from results.records import ProblemRecord, SuiteRecord
 from results.store import Store
-from runners.source import OverBudget, Source
+from runners.asker import Asker
+from runners.driven import DrivenFlow, DrivenPart
+from runners.judging import REFUSED, judged, limited
+from runners.source import Source
 from sandbox.base import Sandbox
-from sandbox.verdict import verdict
 
 AHEAD = 4
 """Samples for each sandbox worker that may be waiting for it before generation pauses."""
@@ -52,6 +51,11 @@ class Part:
     params: SamplingParams
     """With the stops that are in effect for this suite and style."""
 
+    @property
+    def languages(self) -> frozenset[str]:
+        """Those of what is executed."""
+        return frozenset(problem.language for problem in self.suite.problems)
+
     def record(self) -> SuiteRecord:
         """What the store keeps of it."""
         asked = zip(self.problems, self.counts, strict=True)
@@ -69,26 +73,37 @@ class Part:
 class Pipeline:
     """One run, from what is stored of it to its last sample.
 
-    workers: the sandbox's, that many executions at once. done: called with each sample when it is stored.
+    workers: the sandbox's, that many executions at once. drive: what evaluates the parts that are driven, if any are.
+    done: called with each sample when it is stored. answered: called with each answer that is new. say: takes notices.
     """
 
     def __init__(
         self,
         run_id: str,
         spec: RunSpec,
-        parts: tuple[Part, ...],
+        parts: Sequence[Part | DrivenPart],
         source: Source,
         sandbox: Sandbox,
         store: Store,
         *,
         workers: int,
         done: Callable[[Sample], None],
+        answered: Callable[[], None] = lambda: None,
+        drive: Drive | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.run_id, self.spec, self.parts = run_id, spec, parts
-        self.source, self.sandbox, self.store, self.done = source, sandbox, store, done
-        self.stopped: Literal["interrupted", "over budget"] | None = None
+        self.run_id, self.spec = run_id, spec
+        self.parts = [part for part in parts if isinstance(part, Part)]
+        self.sandbox, self.store, self.done = sandbox, store, done
+        self.asker = Asker(run_id, source, store, self._keep, answered)
         self._under_way = asyncio.Semaphore(source.at_once + AHEAD * workers)
-        self._generating: set[asyncio.Task[None]] = set()
+        driven = [part for part in parts if isinstance(part, DrivenPart)]
+        self._driven = None if drive is None else DrivenFlow(drive, driven, spec, self.asker, sandbox, self._keep, say)
+
+    @property
+    def stopped(self) -> Literal["interrupted", "over budget"] | None:
+        """Why it stopped before its end, if it did."""
+        return self.asker.stopped
 
     async def run(self) -> None:
         """Bring every sample that is not graded yet to its verdict, or until `stop`.
@@ -97,6 +112,8 @@ class Pipeline:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
+                if self._driven is not None:
+                    tasks.create_task(self._driven.run())
                 for part in self.parts:
                     graded = self.store.graded(self.run_id, part.suite.name)
                     for problem, index in self._missing(part, graded):
@@ -113,9 +130,9 @@ class Pipeline:
 
     def stop(self) -> None:
         """Take no new work: completions under way are given up, executions are finished and stored."""
-        self.stopped = "interrupted"
-        for task in self._generating:
-            task.cancel()
+        self.asker.stop()
+        if self._driven is not None:
+            self._driven.stop()
 
     def _missing(self, part: Part, graded: set[SampleKey]) -> Iterator[tuple[Problem, int]]:
         for problem, count in zip(part.problems, part.counts, strict=True):
@@ -130,71 +147,27 @@ class Pipeline:
         for turn in range(len(problem.turns)):
             key = SampleKey(part.suite.name, problem.task_id, index, turn)
             prompt = part.adapter.prompt(problem, turn, part.style, history)
-            completion = self.store.completion(self.run_id, key)
+            answers = part.adapter.answers(problem, turn, part.style)
+            request = Request(key.suite, key.task_id, key.index, turn, prompt, part.params, answers)
+            completion = await self.asker.answer(request)
             if completion is None:
-                if self.stopped:
-                    return
-                answers = part.adapter.answers(problem, turn, part.style)
-                request = Request(key.suite, key.task_id, key.index, turn, prompt, part.params, answers)
-                try:
-                    completion = await self._generate(request)
-                except OverBudget:
-                    self.stopped = "over budget"
-                    return
-                except GenerationError as error:
-                    lost = Verdict(Status.GENERATION_ERROR, str(error))
-                    self._keep(Sample(key, lost, prompt, None, tries=error.tries))
-                    return
-                self.store.save_completion(self.run_id, key, prompt, completion)
-                self.source.keep(request, completion)
+                return
             if key not in graded:
                 self._keep(await self._judge(part, problem, key, prompt, completion))
             history.append((prompt, completion))
-
-    async def _generate(self, request: Request) -> Completion:
-        task = asyncio.current_task()
-        assert task is not None
-        self._generating.add(task)
-        try:
-            return await self.source.complete(request)
-        finally:
-            self._generating.discard(task)
 
     async def _judge(
         self, part: Part, problem: Problem, key: SampleKey, prompt: Prompt, completion: Completion
     ) -> Sample:
         if completion.finish_reason == "refusal":
-            refused = Verdict(Status.REFUSED, "the provider or the model declined")
-            return Sample(key, refused, prompt, completion, tries=completion.tries)
+            return Sample(key, REFUSED, prompt, completion, tries=completion.tries)
         candidate = part.adapter.candidate(problem, key.turn, completion.answer, part.style, part.params.stop)
         if candidate is None:
             empty = Verdict(Status.NO_SOLUTION, "the answer is empty")
             return Sample(key, empty, prompt, completion, tries=completion.tries)
-        candidate = self._limited(candidate)
-        execution: Execution = await self.sandbox.run(candidate)
-        return Sample(
-            key,
-            verdict(candidate, execution),
-            prompt,
-            completion,
-            candidate.solution,
-            execution.stdout,
-            execution.stderr,
-            execution.cpu_s,
-            execution.wall_s,
-            execution.peak_memory_bytes,
-            completion.tries,
-        )
-
-    def _limited(self, candidate: Candidate) -> Candidate:
-        """The candidate under the run's limits, where it states some: they take the place of the tasks' own."""
-        limits, tests = candidate.limits, candidate.tests
-        if self.spec.timeout_s is not None:
-            limits = replace(limits, cpu_s=self.spec.timeout_s)
-            tests = replace(tests, cases=tuple(replace(case, cpu_s=None) for case in tests.cases))
-        if self.spec.memory_bytes is not None:
-            limits = replace(limits, memory_bytes=self.spec.memory_bytes)
-        return replace(candidate, limits=limits, tests=tests)
+        candidate = limited(candidate, self.spec)
+        execution = await self.sandbox.run(candidate)
+        return judged(key, prompt, completion, candidate, execution)
 
     def _keep(self, sample: Sample) -> None:
         self.store.append(self.run_id, sample)

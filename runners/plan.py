@@ -3,55 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 import adapters
 import models
-from adapters.base import Adapter
-from core.errors import RunMismatch, UsageError
+from adapters.base import Adapter, Drive, DrivenSuite
+from core.errors import BadData, RunMismatch, UsageError
 from core.types import PromptStyle, RunSpec, Suite
 from models.base import Model
+from models.recorded import Generations, Recorded
 from results.records import RunRecord
+from runners.driven import DrivenPart
 from runners.pipeline import Part
-from runners.settings import Options, differences, refuse_if_different, specs
+from runners.settings import Options, differences, is_driven, refuse_if_different, refuse_too_few, specs
 
 COMPLETION_TOKENS = 1024
 """The limit of a continuation where none is asked for: servers of raw completions stop after 16 tokens otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """One run to be."""
+    """One run to be. Its driven parts come with `load`."""
 
     spec: RunSpec
-    parts: tuple[Part, ...]
+    parts: list[Part | DrivenPart]
     model: Model
+    drive: Drive | None = None
+    generations: Generations | None = None
 
 
-def fresh(options: Options) -> list[Plan]:
-    """A plan for each model of a new invocation. Raises UsageError."""
+def fresh(options: Options, stack: AsyncExitStack) -> list[Plan]:
+    """A plan for each model of a new invocation; their harnesses are ended by `stack`. Raises UsageError."""
     made = specs(options)
+    drives = [_drive(spec, stack) for spec in made]
     loaded = _load(made[0])
-    return [_plan(options, spec, loaded) for spec in made]
+    return [_plan(options, spec, loaded, drive) for spec, drive in zip(made, drives, strict=True)]
 
 
-def resumed(options: Options, record: RunRecord) -> Plan:
-    """The plan of a stored run. Raises RunMismatch where its settings or data are not what they were."""
+def resumed(options: Options, record: RunRecord, stack: AsyncExitStack) -> Plan:
+    """The plan of a stored run. Raises RunMismatch where its settings are not what they were."""
     refuse_if_different(record.run_id, differences(options, record.spec))
     spec = record.spec
     if options.generations is not None:  # the same content, perhaps at another place by now
         spec = replace(spec, generations=options.generations)
-    plan = _plan(options, spec, _load(spec))
+    drive = _drive(spec, stack)
+    return _plan(options, spec, _load(spec), drive)
+
+
+async def load(plan: Plan, *, references: bool) -> None:
+    """Have the harness load what it drives, if there is one.
+
+    references: whether requests are to come with what would be right. Raises UsageError, HostError.
+    """
+    if plan.drive is None:
+        return
+    spec, model = plan.spec, plan.model
+    names = [suite.name for suite in spec.suites if is_driven(suite.harness)]
+    harness = adapters.registry.get(next(suite.harness for suite in spec.suites if is_driven(suite.harness)))
+    style = _style(spec, model, f"a task of {harness.name}", harness.styles, first=harness.styles)
+    prefill = model.capabilities.prefill and style == "instruct"
+    control = model.provider == "control"
+    if plan.generations is not None:
+        spec = replace(spec, n_samples=_equally_many(plan.generations))
+    suites = await plan.drive.load(spec, names, style, prefill=prefill, references=references or control)
+    _refuse_unscored(spec, model, style, suites)
+    for suite in suites:
+        if suite.runs_code and max(spec.k) > 1:
+            refuse_too_few(max(spec.k), suite.n_samples, suite.name)
+            if suite.params.temperature == 0 and model.answers_anew and model.capabilities.temperature:
+                raise UsageError(_greedy(max(spec.k)))
+        plan.parts.append(DrivenPart(suite, style))
+        if plan.generations is not None:
+            ids = [task_id for task_id, _ in suite.problems]
+            plan.generations.counts(ids, ids)
+
+
+def refuse_other_data(plan: Plan, record: RunRecord) -> None:
+    """Raises RunMismatch where a stored run asked something else than its plan does now."""
     was = {(suite.harness, suite.name): suite for suite in record.suites}
     found = []
     for part in plan.parts:
-        now, before = part.record(), was[part.suite.harness, part.suite.name]
-        if now.data_hash != before.data_hash:
+        now = part.record()
+        before = was.get((now.harness, now.name))
+        if before is None:
+            found.append(f"'{now.name}' is asked here, and was not in the run")
+        elif now.data_hash != before.data_hash:
             found.append(f"the data of '{now.name}' is {now.data_hash[:12]} here, {before.data_hash[:12]} in the run")
         elif now != before:
             found.append(f"suite '{now.name}' asks other samples here than in the run")
     refuse_if_different(record.run_id, found)
-    return plan
+
+
+def _drive(spec: RunSpec, stack: AsyncExitStack) -> Drive | None:
+    """The evaluation by the harness that drives some of the run's suites, started; None where there is none."""
+    for suite in spec.suites:
+        if is_driven(suite.harness):
+            drive: Drive = stack.enter_context(adapters.registry.get(suite.harness)(spec.include).drive())
+            return drive
+    return None
 
 
 def _load(spec: RunSpec) -> list[tuple[Adapter, Suite]]:
@@ -59,44 +109,45 @@ def _load(spec: RunSpec) -> list[tuple[Adapter, Suite]]:
     datasets = dict(spec.datasets)
     loaded = []
     for reference in spec.suites:
+        if is_driven(reference.harness):
+            continue
         adapter = made.setdefault(reference.harness, adapters.registry.get(reference.harness)())
         loaded.append((adapter, adapter.suite(reference.name, datasets)))
     return loaded
 
 
-def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]]) -> Plan:
+def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite]], drive: Drive | None) -> Plan:
     """Suites and model brought together: styles, stops, counts. Raises UsageError where they do not fit."""
     model: Model
     generations = None
     if spec.generations is not None:
-        from models.recorded import Generations, Recorded
-
         generations = Generations.load(spec.generations)
         if spec.generations_sha256 != generations.sha256:
             raise RunMismatch(
                 f"{spec.generations} is not what it was when the run began: its SHA-256 is "
                 f"{generations.sha256[:12]} here, {str(spec.generations_sha256)[:12]} in the run; give that file again"
             )
-        known = [problem.task_id for problem in loaded[0][1].problems]
+        if loaded:
+            known = [problem.task_id for problem in loaded[0][1].problems]
+        else:
+            known = [str(number) for number in range(len(generations.in_order))]
         model = Recorded(spec.model, generations, known)
     else:
         model = models.make(spec.model, options.catalog)
         if max(spec.k) > 1 and spec.params.temperature == 0 and model.capabilities.temperature:
-            raise UsageError(
-                f"pass@{max(spec.k)} at temperature 0 compares a sample with itself: add --temperature 0.8, or --k 1"
-            )
-    parts = []
+            raise UsageError(_greedy(max(spec.k)))
+    parts: list[Part | DrivenPart] = []
     for adapter, suite in loaded:
         problems = suite.problems[: spec.limit]
         ids = [problem.task_id for problem in problems]
-        style = _style(spec, model, suite)
+        style = _style(spec, model, f"suite '{suite.name}'", suite.styles, first=model.capabilities.styles)
         params = spec.params
         if generations is not None:
             params = replace(params, stop=())
         elif style == "completion":
             limit = params.max_tokens or COMPLETION_TOKENS
             params = replace(params, stop=params.stop or suite.stops, max_tokens=limit)
-        counts = [spec.n_samples] * len(problems)
+        counts = [spec.n_samples or 1] * len(problems)
         if generations is not None:
             counts = generations.counts(ids, [problem.task_id for problem in suite.problems])
             if max(counts) < max(spec.k):
@@ -105,16 +156,59 @@ def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite
                     f"{max(counts)} at most: lower --k"
                 )
         parts.append(Part(adapter, suite, style, problems, tuple(counts), params))
-    return Plan(spec, tuple(parts), model)
+    return Plan(spec, parts, model, drive, generations)
 
 
-def _style(spec: RunSpec, model: Model, suite: Suite) -> PromptStyle:
-    offered = model.capabilities.styles if spec.prompt_style is None else (spec.prompt_style,)
-    for style in offered:
-        if style in suite.styles and style in model.capabilities.styles:
+def _greedy(k: int) -> str:
+    return f"pass@{k} at temperature 0 compares a sample with itself: add --temperature 0.8, or --k 1"
+
+
+def _refuse_unscored(spec: RunSpec, model: Model, style: PromptStyle, suites: Sequence[DrivenSuite]) -> None:
+    """Raises UsageError where suites ask for log-probabilities, and the model gives none."""
+    names = ", ".join(f"'{suite.name}'" for suite in suites if suite.scores)
+    if not names:
+        return
+    if spec.generations is not None:
+        raise UsageError(f"{names} asks for log-probabilities, which --generations cannot hold: name a --model")
+    if style == "instruct" and not model.scores_chats:
+        raise UsageError(
+            f"{names} asks for log-probabilities after a chat, which {spec.model} does not give: leave --prompt-style "
+            "out, or take a model of hf/"
+        )
+    if not model.capabilities.logprobs:
+        able = ", ".join(f"{name}/" for name in models.registry.names() if _scores(name))
+        raise UsageError(
+            f"{names} asks for the log-probabilities of given texts, which {spec.model} does not give; these do: "
+            f"{able} (openai/ where another server is at OPENAI_BASE_URL)"
+        )
+
+
+def _scores(provider: str) -> bool:
+    try:
+        return bool(models.registry.get(provider).capabilities.logprobs)
+    except UsageError:  # for want of a package
+        return provider == "hf"
+
+
+def _equally_many(generations: Generations) -> int:
+    """How many completions each problem has. Raises BadData where they have different numbers."""
+    lists = generations.in_order if generations.by_task is None else generations.by_task.values()
+    found = sorted({len(completions) for completions in lists})
+    if len(found) > 1:
+        fault = f"has {found[0]} completions of one problem and {found[-1]} of another"
+        raise BadData(generations.path, f"{fault}: a harness with a loop of its own takes the same number of each")
+    return found[0]
+
+
+def _style(
+    spec: RunSpec, model: Model, what: str, styles: Sequence[PromptStyle], *, first: Sequence[PromptStyle]
+) -> PromptStyle:
+    """The style that both take, the first of `first` unless the run asks for one. Raises UsageError."""
+    for style in first if spec.prompt_style is None else (spec.prompt_style,):
+        if style in styles and style in model.capabilities.styles:
             return style
     raise UsageError(
-        f"suite '{suite.name}' can be put in the style {' or '.join(suite.styles)}, model '{spec.model}' takes "
+        f"{what} can be put in the style {' or '.join(styles)}, model '{spec.model}' takes "
         f"{' or '.join(model.capabilities.styles)}"
         + (f", and --prompt-style asks for {spec.prompt_style}" if spec.prompt_style else "")
     )

@@ -51,6 +51,7 @@ class Tally:
     def __init__(self, display: Display, title: str, total: int, already: int, say: Callable[[str], None]) -> None:
         self.title, self.total, self.already, self._say, self._live = title, total, already, say, display.live
         self.ledger: Counter[Status] = Counter()
+        self.answers = 0
         self._start = self._said = time.monotonic()
         if self._live is not None:
             self._task = self._live.add_task(title, total=total, completed=already, words="")
@@ -58,8 +59,16 @@ class Tally:
     def done(self, sample: Sample) -> None:
         """One more sample is stored."""
         self.ledger[sample.verdict.status] += 1
+        self._show(1)
+
+    def answered(self) -> None:
+        """One more answer has come."""
+        self.answers += 1
+        self._show(0)
+
+    def _show(self, advance: int) -> None:
         if self._live is not None:
-            self._live.update(self._task, advance=1, words=self._words())
+            self._live.update(self._task, advance=advance, words=self._words())
         elif time.monotonic() - self._said >= EVERY_S and self.already + sum(self.ledger.values()) < self.total:
             self._said = time.monotonic()
             self._say(self.line())
@@ -78,6 +87,11 @@ class Tally:
     def _words(self) -> str:
         """The rate, the share that passed, and what became of the rest."""
         graded = sum(count for status, count in self.ledger.items() if status.graded)
-        share = f"{100 * self.ledger[Status.PASSED] / graded:.1f} % passed" if graded else "none graded yet"
+        judged = graded - self.ledger[Status.SCORED]
+        share = f"{100 * self.ledger[Status.PASSED] / judged:.1f} % passed" if judged else "none graded yet"
+        if graded and not judged:
+            share = "scored by the harness"
+        elif not graded and self.answers:
+            share = f"{self.answers:,} answers"
         rest = [f"{status.value} {self.ledger[status]:,}" for status in Status if self.ledger[status]]
-        return f"{self._rate():,.1f}/s, {share}: {', '.join(rest)}"
+        return f"{self._rate():,.1f}/s, {share}{': ' if rest else ''}{', '.join(rest)}"

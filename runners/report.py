@@ -19,12 +19,13 @@ def report(run: str, template: str, output: Path | None, dump_samples: Path | No
     """A stored run's report in Markdown. RUN is its id, the beginning of it, or "latest"."""
     from results.report import render
     from results.store import Store
-    from runners.output import dumped, scored, to_file
+    from runners.output import dumped, groups, scored, to_file
     from runners.settings import database
 
     with Store.open(database(db)) as store:
         record = store.run(run)
-        text = render(record, scored(store, record), store.samples(record.run_id), template)
+        samples = store.samples(record.run_id)
+        text = render(record, scored(store, record), samples, template, groups(store, record))
         if dump_samples is not None:
             to_file(dump_samples, dumped(store, [record]))
     if output is None:

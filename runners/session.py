@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +23,11 @@ from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
 from runners.output import write
 from runners.pipeline import Pipeline
-from runners.plan import Plan, fresh, resumed
+from runners.plan import Plan, fresh, load, refuse_other_data, resumed
 from runners.progress import Display, Tally
 from runners.settings import Options, allowance, cores, database, refuse_if_different
 from runners.source import Budget, Source
-from sandbox.base import Sandbox
+from sandbox.base import Sandbox, Unused
 from sandbox.merged import Merged
 
 UNGRADED = 3
@@ -63,7 +63,7 @@ async def _evaluate(options: Options, store: Store) -> int:
     async with AsyncExitStack() as stack:
         stack.enter_context(interrupt)
         stored = None if options.resume is None else store.run(options.resume)
-        plans = fresh(options) if stored is None else [resumed(options, stored)]
+        plans = fresh(options, stack) if stored is None else [resumed(options, stored, stack)]
         if stored is not None:
             if stored.status == "complete" and not options.estimate:
                 say(f"run {stored.run_id} is complete: nothing is left to do")
@@ -71,10 +71,16 @@ async def _evaluate(options: Options, store: Store) -> int:
                 return 0
             if not options.estimate:
                 stack.enter_context(store.writing(stored.run_id))
-        sources = await _sources(plans, options, store, stack)
+        for plan in plans:
+            await stack.enter_async_context(plan.model)
+        # A harness loads its data while a model is looked for.
+        await _all(*(load(plan, references=options.estimate) for plan in plans), *(p.model.check() for p in plans))
+        if stored is not None:
+            refuse_other_data(plans[0], stored)
+        sources = _sources(plans, options, store, stack)
         if options.estimate:
-            estimates = [estimate(plan, source, store, stored) for plan, source in zip(plans, sources, strict=True)]
-            print(written(estimates, options.as_json))
+            pairs = zip(plans, sources, strict=True)
+            print(written([await estimate(plan, source, store, stored) for plan, source in pairs], options.as_json))
             return 0
         runs, errors = await _session(plans, sources, stored, options, store, interrupt)
     for model, error in errors[1:]:
@@ -121,13 +127,16 @@ async def _session(
 # ── before ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _sources(plans: Sequence[Plan], options: Options, store: Store, stack: AsyncExitStack) -> list[Source]:
-    """Where the completions of each plan come from, seen to be there. Closed by `stack`."""
+async def _all(*steps: Coroutine[Any, Any, None]) -> None:
+    """Take steps side by side. Raises the first error in their order, when all have ended."""
+    for ended in await asyncio.gather(*steps, return_exceptions=True):
+        if ended is not None:
+            raise ended
+
+
+def _sources(plans: Sequence[Plan], options: Options, store: Store, stack: AsyncExitStack) -> list[Source]:
+    """Where the completions of each plan come from. Closed by `stack`."""
     budget, cache = Budget(options.max_cost), None
-    for plan in plans:
-        await stack.enter_async_context(plan.model)
-    for plan in plans:
-        await plan.model.check()
     if options.cache is not False and any(plan.model.answers_anew for plan in plans):
         try:
             cache = stack.enter_context(Cache.open(path_beside(store.path)))
@@ -173,7 +182,9 @@ def _affordable(plan: Plan, source: Source, most_usd: float) -> None:
 def _sandbox(plans: Sequence[Plan], options: Options, workers: int) -> Sandbox:
     """The one for all runs of the invocation, whose settings are the same but for the model."""
     spec = plans[0].spec
-    wanted = {problem.language for plan in plans for part in plan.parts for problem in part.suite.problems}
+    wanted = {language for plan in plans for part in plan.parts for language in part.languages}
+    if not wanted:
+        return Unused()
     make = sandboxes.registry.get(spec.sandbox)
     return Merged(make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say, wanted=wanted))
 
@@ -194,8 +205,8 @@ def _begun(plan: Plan, source: Source, group: str, options: Options, store: Stor
 def _continued(record: RunRecord, plan: Plan, source: Source, store: Store, sandbox: Sandbox) -> Run:
     """A stored run, where it goes on as it began: the same sandbox, weights and parameters. Raises RunMismatch."""
     was, now = record.manifest["sandbox"], sandbox.describe()
-    names = [name for name in ("backend", "image", "python") if now[name] != was[name]]
-    found = [f"the sandbox's {n} is {now[n]} here, {was[n]} in the run" for n in names]
+    names = [name for name in ("backend", "image", "python") if now.get(name) != was.get(name)]
+    found = [f"the sandbox's {n} is {now.get(n)} here, {was.get(n)} in the run" for n in names]
     images = {name: used["image"] for name, used in was.get("languages", {}).items()}
     for name, used in now.get("languages", {}).items():
         if images.get(name, used["image"]) != used["image"]:
@@ -261,6 +272,9 @@ async def _run(
             store,
             workers=workers,
             done=tally.done,
+            answered=tally.answered,
+            drive=run.plan.drive,
+            say=say,
         )
         interrupt.pipelines.append(pipeline)
         try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import adapters
 import models
-from adapters.base import Adapter
+from adapters.base import Driven, Harness
 from core.errors import RunMismatch, UnknownName, UsageError
 from core.types import PromptStyle, RunSpec, SamplingParams, SuiteRef
 from models.pace import Allowance
@@ -30,6 +29,11 @@ class Options:
     models: Sequence[str] = ()
     generations: str | None = None
     datasets: Sequence[tuple[str, str]] = ()
+    include: Sequence[str] = ()
+    """Folders of further tasks."""
+    num_fewshot: int | None = None
+    system_prompt: str | None = None
+    fewshot_as_multiturn: bool | None = None
     n_samples: int | None = None
     k: tuple[int, ...] | None = None
     temperature: float | None = None
@@ -82,30 +86,21 @@ def cores() -> int:
 
 def specs(options: Options) -> list[RunSpec]:
     """One for each model, in their order. Raises UsageError."""
-    generations, digest = options.generations, None
-    names = list(options.models)
-    if generations is not None:
-        if len(names) > 1:
-            raise UsageError("--generations holds one model's answers: name one --model, or none")
-        if options.n_samples is not None:
-            raise UsageError("--generations has its own number of samples: leave --n-samples out")
-        digest = _digest(generations)
-        names = names or [f"recorded/{Path(generations).name.split('.')[0]}"]
-    if not names:
-        raise UsageError("no model is named: add --model PROVIDER/NAME (control/reference tries the set-up out)")
-    for name in names:
-        provider, _ = models.split(name)
-        if generations is None and provider not in models.registry.names():
-            raise UnknownName("provider", provider, models.registry.names(), f"asked for by --model {name}")
-    if len(set(names)) < len(names):
-        raise UsageError("--model names one model twice: each is run once")
+    suites = tuple(resolve(options.harnesses, options.tasks, options.include))
+    driven = {suite.harness for suite in suites if is_driven(suite.harness)}
+    _refuse_unfit(options, suites, driven)
+    given, own = options.generations, bool(driven)
+    names = _models(options)
+    if given is not None and len(suites) > 1:
+        raise UsageError("--generations holds answers to one suite: name one --task")
     spec = RunSpec(
         model="",
-        suites=tuple(resolve(options.harnesses, options.tasks)),
-        n_samples=options.n_samples or 1,
+        suites=suites,
+        # What a harness's tasks say is left to them; of answers that exist, how they were drawn is not known.
+        n_samples=options.n_samples or (None if own and given is None else 1),
         k=options.k or (1,),
         params=SamplingParams(
-            temperature=_temperature(options),
+            temperature=0.0 if options.temperature is None and not own and given is None else options.temperature,
             top_p=options.top_p,
             max_tokens=options.max_tokens,
             seed=options.seed,
@@ -116,31 +111,85 @@ def specs(options: Options) -> list[RunSpec]:
         timeout_s=options.timeout_s,
         memory_bytes=options.memory_bytes,
         sandbox=options.sandbox or "docker",
-        generations=generations,
-        generations_sha256=digest,
+        generations=given,
+        generations_sha256=None if given is None else _digest(given),
         datasets=tuple(options.datasets),
+        include=tuple(options.include),
+        num_fewshot=options.num_fewshot,
+        system_prompt=options.system_prompt,
+        fewshot_as_multiturn=options.fewshot_as_multiturn is not False,
     )
-    suites = {suite.name for suite in spec.suites}
-    for name, _ in spec.datasets:
-        if name not in suites:
-            raise UnknownName("suite of this run", name, suites, f"--dataset {name}=… gives data to none: name one")
-    if generations is not None and len(spec.suites) > 1:
-        raise UsageError("--generations holds answers to one suite: name one --task")
-    if generations is None and max(spec.k) > spec.n_samples:
-        raise UsageError(
-            f"pass@{max(spec.k)} needs {max(spec.k)} samples of each problem: add --n-samples {max(spec.k)}"
-        )
+    if given is None and spec.n_samples is not None:
+        refuse_too_few(max(spec.k), spec.n_samples)
     return [replace(spec, model=name) for name in names]
 
 
-def resolve(harnesses: Sequence[str], tasks: Sequence[str]) -> list[SuiteRef]:
+def _models(options: Options) -> list[str]:
+    """The models that are named. Raises UsageError."""
+    names = list(options.models)
+    if options.generations is not None:
+        if len(names) > 1:
+            raise UsageError("--generations holds one model's answers: name one --model, or none")
+        if options.n_samples is not None:
+            raise UsageError("--generations has its own number of samples: leave --n-samples out")
+        names = names or [f"recorded/{Path(options.generations).name.split('.')[0]}"]
+    if not names:
+        raise UsageError("no model is named: add --model PROVIDER/NAME (control/reference tries the set-up out)")
+    for name in names:
+        provider, _ = models.split(name)
+        if options.generations is None and provider not in models.registry.names():
+            raise UnknownName("provider", provider, models.registry.names(), f"asked for by --model {name}")
+    if len(set(names)) < len(names):
+        raise UsageError("--model names one model twice: each is run once")
+    return names
+
+
+def is_driven(harness: str) -> bool:
+    """Whether a harness owns its loop."""
+    return issubclass(adapters.registry.get(harness), Driven)
+
+
+def refuse_too_few(k: int, n_samples: int, suite: str = "") -> None:
+    """Raises UsageError where pass@k is undefined for so many samples."""
+    if k > n_samples:
+        of_suite = f" of '{suite}', which has {n_samples}" if suite else ""
+        raise UsageError(f"pass@{k} needs {k} samples of each problem{of_suite}: add --n-samples {k}")
+
+
+def _refuse_unfit(options: Options, suites: Sequence[SuiteRef], driven: set[str]) -> None:
+    """Raises UsageError for settings that these suites cannot have, or cannot share."""
+    others = sorted({suite.harness for suite in suites} - driven)
+    for name, value in (
+        ("--include-path", options.include),
+        ("--num-fewshot", options.num_fewshot),
+        ("--system-prompt", options.system_prompt),
+        ("--fewshot-as-multiturn", options.fewshot_as_multiturn),
+    ):
+        if value not in (None, ()) and not driven:
+            raise UsageError(f"{name} is a setting of lm-eval's tasks, and this run has none: add --harness lm-eval")
+    if len(driven) > 1:
+        raise UsageError(f"{' and '.join(sorted(driven))} are not evaluated in one run: make a run for each")
+    lacking = [n for n, v in (("--temperature", options.temperature), ("--n-samples", options.n_samples)) if v is None]
+    known = {suite.name for suite in suites}
+    for name, _ in () if driven else options.datasets:
+        if name not in known:
+            raise UnknownName("suite of this run", name, known, f"--dataset {name}=… gives data to none: name one")
+    if driven and others and lacking and options.generations is None:
+        raise UsageError(
+            f"{sorted(driven)[0]}'s tasks have settings of their own, {others[0]}'s have the run's: state "
+            f"{' and '.join(lacking)} for both, or make two runs"
+        )
+
+
+def resolve(harnesses: Sequence[str], tasks: Sequence[str], include: Sequence[str] = ()) -> list[SuiteRef]:
     """The suites that names, aliases and patterns stand for, each once, in the order given.
 
     Without a harness a name finds its own, `native` first; without a task a harness runs its default.
+    include: folders of further tasks.
     """
     known = adapters.registry.names()
     chosen = list(harnesses) or sorted(known, key=lambda name: (name != "native", name))
-    made: dict[str, Adapter] = {name: adapters.registry.get(name)() for name in chosen}
+    made: dict[str, Harness] = {name: adapters.registry.get(name)(include) for name in chosen}
     found: dict[SuiteRef, None] = {}
     if not tasks:
         for name in chosen if harnesses else ["native"]:
@@ -148,13 +197,20 @@ def resolve(harnesses: Sequence[str], tasks: Sequence[str]) -> list[SuiteRef]:
                 found.update(dict.fromkeys(_expand(made[name], task)))
     for task in tasks:
         matches: list[SuiteRef] = []
+        lacking: list[str] = []
         for adapter in made.values():
-            matches += _expand(adapter, task)
+            try:
+                matches += _expand(adapter, task)
+            except UsageError as error:  # it is not installed, which matters where it is asked for
+                if harnesses:
+                    raise
+                lacking.append(str(error))
             if matches and not harnesses:
                 break
         if not matches:
-            names = {name for adapter in made.values() for name in (*adapter.names(), *adapter.aliases())}
-            raise UnknownName("task", task, names, "`touchstone tasks list` shows them all")
+            there = [adapter for adapter in made.values() if harnesses or not lacking or adapter.name == "native"]
+            names = {name for adapter in there for name in (*adapter.names(), *adapter.aliases())}
+            raise UnknownName("task", task, names, "; ".join(["`touchstone tasks list` shows them all", *lacking]))
         found.update(dict.fromkeys(matches))
     return list(found)
 
@@ -165,7 +221,8 @@ def differences(options: Options, stored: RunSpec) -> list[str]:
     if options.models:
         given["--model"] = (tuple(options.models), (stored.model,))
     if options.tasks or options.harnesses:
-        given["--task"] = (_names(resolve(options.harnesses, options.tasks)), _names(stored.suites))
+        named = resolve(options.harnesses, options.tasks, options.include or stored.include)
+        given["--task"] = (_names(named), _names(stored.suites))
     if options.generations is not None:
         given["--generations"] = (_digest(options.generations), stored.generations_sha256)
     if options.datasets:
@@ -186,6 +243,10 @@ def differences(options: Options, stored: RunSpec) -> list[str]:
             ("--timeout", options.timeout_s, stored.timeout_s),
             ("--memory", options.memory_bytes, stored.memory_bytes),
             ("--sandbox", options.sandbox, stored.sandbox),
+            ("--include-path", tuple(options.include) or None, stored.include),
+            ("--num-fewshot", options.num_fewshot, stored.num_fewshot),
+            ("--system-prompt", options.system_prompt, stored.system_prompt),
+            ("--fewshot-as-multiturn", options.fewshot_as_multiturn, stored.fewshot_as_multiturn),
         )
         if value is not None
     }
@@ -200,20 +261,13 @@ def refuse_if_different(run_id: str, found: Sequence[str]) -> None:
         )
 
 
-def _expand(adapter: Adapter, task: str) -> Iterable[SuiteRef]:
+def _expand(adapter: Harness, task: str) -> Iterable[SuiteRef]:
     aliases: Mapping[str, tuple[str, ...]] = adapter.aliases()
     if task in aliases:
         return [SuiteRef(adapter.name, name) for name in aliases[task]]
     if adapter.claims(task):
         return [SuiteRef(adapter.name, task)]
-    return [SuiteRef(adapter.name, name) for name in adapter.names() if fnmatchcase(name, task)]
-
-
-def _temperature(options: Options) -> float | None:
-    """0 unless asked for; unknown for answers that exist already."""
-    if options.temperature is None and options.generations is None:
-        return 0.0
-    return options.temperature
+    return [SuiteRef(adapter.name, name) for name in adapter.matching(task)]
 
 
 def _digest(path: str) -> str:

@@ -75,7 +75,8 @@ class Source:
         model, params = self.model, request.params
         if self._cache is None or not model.answers_anew:
             return None
-        repeats = model.capabilities.temperature and params.temperature == 0
+        scored = request.continuation is not None
+        repeats = scored or (model.capabilities.temperature and params.temperature == 0)
         if not (repeats or self._cache_all):
             return None
         return key_of(
@@ -83,6 +84,7 @@ class Source:
             *(model.parameters(request), request.prompt, request.index),
             # Neither need be sent: a seed tells samples apart, and reading ends at a continuation's stops.
             *(params.seed, params.stop if isinstance(request.prompt, str) else None),
+            *([request.continuation] if scored else []),
         )
 
     def cached(self, request: Request) -> Completion | None:

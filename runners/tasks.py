@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,9 +29,48 @@ tasks.add_command(validate)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_tasks(pattern: str, harnesses: tuple[str, ...], as_json: bool) -> None:
     """The tasks of the suites that PATTERN names (a name, or one with * and ?)."""
+    import adapters
+    from adapters.base import Driven
+    from core.errors import UnknownName, UsageError
     from results.markdown import table
 
-    rows = [
+    chosen = harnesses or adapters.registry.names()
+    driven = [name for name in chosen if issubclass(adapters.registry.get(name), Driven)]
+    rows: list[Mapping[str, Any]] = []
+    fault: UsageError | None = None
+    if len(driven) < len(chosen):
+        try:
+            rows += _problems(tuple(name for name in chosen if name not in driven), pattern)
+        except UnknownName as error:
+            fault = error
+    for name in driven:
+        # All of a harness's thousands are shown where that harness is asked for.
+        if harnesses or pattern != "*":
+            try:
+                rows += adapters.registry.get(name)().listing(pattern)
+            except UsageError as error:
+                fault = fault or error
+    if fault is not None and not rows:
+        raise fault
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for keys in dict.fromkeys(tuple(row) for row in rows):
+        names = [key for key in keys if key not in ("tier", "tags")]
+        cells = [[_cell(row[name]) for name in names] for row in rows if tuple(row) == keys]
+        print(table(names, cells, "".join("r" if name in COUNTS else "l" for name in names)))
+
+
+COUNTS = ("turns", "tests", "of")
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _problems(harnesses: tuple[str, ...], pattern: str) -> list[Mapping[str, Any]]:
+    """The problems of suites, a row each."""
+    return [
         {
             "harness": suite.harness,
             "suite": suite.name,
@@ -45,12 +84,6 @@ def list_tasks(pattern: str, harnesses: tuple[str, ...], as_json: bool) -> None:
         for suite in _suites(harnesses, pattern)
         for problem in suite.problems
     ]
-    if as_json:
-        print(json.dumps(rows))
-    else:
-        names = ("harness", "suite", "task_id", "category", "turns", "tests")
-        cells = [[str(row[name] if row[name] is not None else "") for name in names] for row in rows]
-        print(table(names, cells, "llllrr"))
 
 
 @tasks.command()
@@ -61,7 +94,9 @@ def show(task: str, as_json: bool) -> None:
     from core.errors import UnknownName
     from results.records import to_record
 
-    found: dict[str, Problem] = {problem.task_id: problem for suite in _suites((), "*") for problem in suite.problems}
+    found: dict[str, Problem] = {
+        problem.task_id: problem for suite in _suites(("native",), "*") for problem in suite.problems
+    }
     if task not in found:
         raise UnknownName("task", task, found, "`touchstone tasks list` shows them all")
     problem = found[task]

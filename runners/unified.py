@@ -87,10 +87,18 @@ PATH = click.Path(path_type=str)
 @click.option("--task", "-t", "tasks", multiple=True, metavar="NAME", help="Suite, pattern, or file:PATH. Repeatable.")
 @click.option("--model", "-m", "models", multiple=True, metavar="PROVIDER/NAME", help="Model to evaluate. Repeatable.")
 @click.option("--generations", type=PATH, metavar="FILE", help="Judge these completions; no model is called.")
-@click.option("--dataset", "datasets", multiple=True, type=Dataset(), help="A suite's data from a file. Repeatable.")
-@click.option("--n-samples", "-n", type=POSITIVE, help="Samples of each problem.  [default: 1]")
+@click.option("--dataset", "datasets", multiple=True, type=Dataset(), help="A suite's data from a file or folder. "
+              "Repeatable.")  # fmt: skip
+@click.option("--include-path", "include", multiple=True, type=PATH, metavar="DIR",
+              help="A folder of further lm-eval tasks. Repeatable.")  # fmt: skip
+@click.option("--num-fewshot", type=click.IntRange(min=0), help="Worked examples; left out: as lm-eval's task says.")
+@click.option("--system-prompt", metavar="TEXT", help="What lm-eval's prompts begin with.")
+@click.option("--fewshot-as-multiturn/--fewshot-as-one", default=None, help="Worked examples as turns of a chat, or in "
+              "one.  [default: turns]")  # fmt: skip
+@click.option("--n-samples", "-n", type=POSITIVE, help="Samples of each problem.  [default: 1, or lm-eval's task's]")
 @click.option("--k", type=Numbers(), help="The k of pass@k, as in 1,10,100.  [default: 1]")
-@click.option("--temperature", type=Real(min=0), help="Sampling temperature.  [default: 0]")
+@click.option("--temperature", type=Real(min=0), help="Sampling temperature.  [default: 0, or lm-eval's "
+              "task's]")  # fmt: skip
 @click.option("--top-p", type=Real(min=0, max=1, min_open=True), help="Nucleus sampling.")
 @click.option("--max-tokens", type=POSITIVE, help="Limit of an answer's length.")
 @click.option("--seed", type=int, help="Sample i is asked for with seed + i.")

@@ -47,3 +47,21 @@ class Sandbox(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+class Unused(Sandbox):
+    """In place of a sandbox, where there is nothing to be run."""
+
+    async def start(self) -> None:
+        """Nothing is started."""
+
+    async def run(self, _: Candidate) -> Execution:
+        """Nothing is run: the candidate has not been judged."""
+        return Execution(stage="load", fault="this run was begun without a sandbox")
+
+    async def aclose(self) -> None:
+        """Nothing is to be stopped."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """There is none."""
+        return {"backend": None}

@@ -1,0 +1,117 @@
+"""A stock task's data set from a local file or folder, and what to say where it is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adapters.hosts.wire import Refused
+
+FORMATS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
+
+
+class Data:
+    """Stands before `datasets.load_dataset`.
+
+    local: a task's name, or its data set's on the hub → a file or folder, which is taken in place of it.
+    """
+
+    def __init__(self, local: Mapping[str, str]) -> None:
+        self.local = local
+        self.used: set[str] = set()
+        """The names in `local` that a task has asked for."""
+        self.task: Mapping[str, Any] = {}
+        """The configuration of the task that is being loaded."""
+        self._load: Callable[..., Any] = lambda *_, **__: None
+
+    def install(self) -> None:
+        """Take the place of `datasets.load_dataset`."""
+        import datasets
+
+        self._load, datasets.load_dataset = datasets.load_dataset, self.load
+
+    def load(self, path: str | None = None, name: str | None = None, **options: Any) -> Any:
+        """What a task gets when it asks for its data. Raises Refused."""
+        task = str(self.task.get("task"))
+        for known in (task, str(path)):
+            if known in self.local:
+                self.used.add(known)
+                return self._local(task, Path(self.local[known]), name, options)
+        try:
+            return self._load(path, name, **options)
+        except RuntimeError as error:
+            raise Refused(f"the data set '{path}' of task '{task}' cannot be loaded: {first_line(error)}") from error
+        except (OSError, ValueError) as error:  # the hub's own errors are kinds of these
+            kind = "host" if isinstance(error, OSError) else "usage"
+            mend = f"give it from a file or folder: --dataset {task}=PATH"
+            raise Refused(
+                f"the data set '{path}' of task '{task}' cannot be loaded: {first_line(error)}; {mend}", kind
+            ) from error
+
+    def _local(self, task: str, place: Path, config: str | None, options: dict[str, Any]) -> Any:
+        """The splits of a file, which is the one that is evaluated on, or of a folder with a file for each."""
+        if place.is_file():
+            wanted = self.task.get("test_split") or self.task.get("validation_split") or "test"
+            files = {str(wanted): [place]}
+        elif place.is_dir():
+            files = _splits(place / config) if config and (place / config).is_dir() else {}
+            files = files or _splits(place)
+        else:
+            raise Refused(f"--dataset {task}={place}: there is no such file or folder")
+        try:
+            if not files:  # a copy of the hub's repository, or what `save_to_disk` wrote
+                return self._folder(place, config, options)
+            loaded = self._load(
+                _format(next(iter(files.values()))[0]), data_files={k: list(map(str, v)) for k, v in files.items()}
+            )
+        except Exception as error:  # of whichever of the readers
+            raise Refused(f"--dataset {task}={place}: cannot be read: {first_line(error)}") from error
+        self._complete(task, place, loaded)
+        return loaded
+
+    def _folder(self, place: Path, config: str | None, options: dict[str, Any]) -> Any:
+        if (place / "dataset_dict.json").is_file():
+            import datasets
+
+            return datasets.load_from_disk(str(place))
+        return self._load(str(place), config, **options)
+
+    def _complete(self, task: str, place: Path, loaded: Any) -> None:
+        """See that the splits that the task uses are there. Raises Refused."""
+        shots = self.task.get("num_fewshot") or 0
+        names = ["test_split" if self.task.get("test_split") else "validation_split"]
+        if shots:
+            names += ["fewshot_split"] if self.task.get("fewshot_split") else ["training_split"]
+        for name in names:
+            split = self.task.get(name)
+            if isinstance(split, str) and "[" not in split and split not in loaded:
+                raise Refused(
+                    f"--dataset {task}={place}: task '{task}' takes the split '{split}' too: give a folder with a file "
+                    f"for each, such as {split}.jsonl"
+                )
+
+
+def _splits(folder: Path) -> dict[str, list[Path]]:
+    """The data files of a folder by the splits in their names, as in test.jsonl.gz or train-00000-of-2.parquet."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and _suffix(path) in FORMATS:
+            found.setdefault(path.name.split(".")[0].split("-")[0], []).append(path)
+    return found
+
+
+def _suffix(path: Path) -> str:
+    return path.with_suffix("").suffix if path.suffix in (".gz", ".zst", ".xz", ".bz2") else path.suffix
+
+
+def _format(path: Path) -> str:
+    if (suffix := _suffix(path)) not in FORMATS:
+        raise Refused(f"--dataset …={path}: a file of {', '.join(FORMATS)} was expected, or one of these with .gz")
+    return FORMATS[suffix]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line that is not too long."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

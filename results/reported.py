@@ -1,0 +1,47 @@
+"""What harnesses report, laid out beside our own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from core.types import Metric, Reported, Score
+from results.markdown import table
+
+DIRECTIONS = {True: "↑", False: "↓", None: ""}
+
+
+def ours(score: Score) -> Mapping[str, Metric]:
+    """The figures of a score that are our own."""
+    theirs = score.reported.metrics if score.reported else {}
+    return {name: metric for name, metric in score.metrics.items() if name not in theirs}
+
+
+def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
+    """A row for each figure that a harness reports, groups after suites; empty where none does.
+
+    ↑: more is better, ↓: less is.
+    """
+    rows = []
+    for reported in (*groups, *(score.reported for score in scores if score.reported)):
+        name = f"{reported.harness}/{reported.name}"
+        for key, metric in reported.metrics.items():
+            figure, _, filtered = key.partition(",")
+            rows.append(
+                (
+                    f"{name} (group)" if reported.group else name,
+                    str(reported.details.get("version", "")),
+                    filtered,
+                    _number(reported.details.get("n_shot")),
+                    figure,
+                    DIRECTIONS[reported.higher_is_better.get(figure)],
+                    "undefined" if metric.value is None else f"{metric.value:.4f}",
+                    "" if metric.stderr is None else f"{metric.stderr:.4f}",
+                    f"{metric.n:,}",
+                )
+            )
+    header = ("suite", "version", "filter", "n-shot", "metric", "", "value", "±", "problems")
+    return table(header, rows, "lllrlcrrr") if rows else ""
+
+
+def _number(value: object) -> str:
+    return "" if value is None else str(value)
