@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -187,14 +188,27 @@ def candidate(solution: str, tests: str) -> Candidate:
     """
     source, call = tests, "..."
     try:
-        last = ast.parse(tests).body[-1]
-        if isinstance(last, ast.Expr) and (text := ast.get_source_segment(tests, last)):
-            lines = tests.split("\n")
-            if lines[last.lineno - 1].startswith(text.split("\n")[0]):
-                source, call = "\n".join(lines[: last.lineno - 1]) + "\n", text
-    except (SyntaxError, ValueError, IndexError, RecursionError):
-        pass
-    return Candidate(Solution(solution, "verbatim"), "", Tests(source=source, calls=(call,), shared=None), LIMITS)
+        statements = ast.parse(tests).body
+    except (SyntaxError, ValueError, RecursionError):
+        statements = []
+    last = statements[-1] if statements else None
+    if isinstance(last, ast.Expr) and last.col_offset == 0 and (text := ast.get_source_segment(tests, last)):
+        lines = tests.splitlines(keepends=True)
+        source, call = "".join(lines[: last.lineno - 1]), text
+    tested = Tests(source=source, calls=(call,), shared=None)
+    return Candidate(Solution(solution, "verbatim"), _called(statements), tested, LIMITS)
+
+
+def _called(statements: Sequence[ast.stmt]) -> str:
+    """The function that test code is of: a name that it calls or hands on and does not define itself.
+
+    One that Python has too, such as `sum`, is meant only where there is no other.
+    """
+    defined = {getattr(statement, "name", None) for statement in statements}
+    calls = [node for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    used = [node.id for call in calls for node in (call.func, *call.args) if isinstance(node, ast.Name)]
+    names = [name for name in used if name not in defined]
+    return next((name for name in names if not hasattr(builtins, name)), next(iter(names), ""))
 
 
 def _generation(params: SamplingParams) -> dict[str, Any]:
