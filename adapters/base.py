@@ -119,19 +119,19 @@ Done = Callable[[str, str, Mapping[str, Any]], None]
 
 
 class Drive(ABC):
-    """One evaluation by a harness that owns its loop. Its process, if it has one, runs from the beginning.
+    """One evaluation by a harness that owns its loop. Where it has a process, that has begun to load already.
 
     Used in the order of the methods, as a context manager.
     """
 
     @abstractmethod
     async def load(
-        self, spec: RunSpec, names: Sequence[str], style: PromptStyle, *, prefill: bool, references: bool
+        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool
     ) -> tuple[DrivenSuite, ...]:
-        """Load suites by the names that the run asks for, with all of its settings; what they are about to ask.
+        """See how the suites are to be put, and wait until they are loaded: what they are about to ask.
 
-        prefill: whether the model continues a last turn of the assistant's. references: whether requests are to come
-        with what would be right. Raises UsageError, HostError.
+        n_samples: of each problem; None: as the suites say. prefill: whether the model continues a last turn of the
+        assistant's. references: whether requests are to come with what would be right. Raises UsageError, HostError.
         """
 
     @abstractmethod
@@ -166,8 +166,8 @@ class Driven(Harness):
     """The styles in which it can put its suites, the one that it takes by itself first."""
 
     @abstractmethod
-    def drive(self) -> Drive:
-        """Start an evaluation, before it is known what of."""
+    def drive(self, spec: RunSpec) -> Drive:
+        """Start an evaluation of those of a run's suites that are this harness's, and have them loaded."""
 
     @abstractmethod
     def listing(self, pattern: str) -> Sequence[Mapping[str, Any]]:

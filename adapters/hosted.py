@@ -23,10 +23,11 @@ KEPT_LINES = 15
 class Hosted:
     """A process that runs a harness: started at once, so that it loads while other things are done.
 
-    module: what is run, with the line's descriptor as its argument. name: what it is called in messages.
+    module: what is run, with the line's descriptor as its argument. name: what it is called in messages. job: the first
+    message, sent at once.
     """
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, job: Any) -> None:
         self._name = name
         # What harnesses print is of interest only where one dies.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -42,6 +43,7 @@ class Hosted:
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
+        self._socket.sendall(packed(job))
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -70,7 +72,9 @@ class Hosted:
         return None if "end" in message else message
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; in the event loop that it was used in, if it was. May be called twice."""
+        if self._output.closed:
+            return
         if self._writer is not None:
             self._writer.close()
         self._socket.close()

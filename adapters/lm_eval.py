@@ -61,9 +61,20 @@ class LmEval(Driven):
         known = {**lm_eval_index.names(), **self._included}
         return [name for name, told in known.items() if told["kind"] in TASKS and fnmatchcase(name, pattern)]
 
-    def drive(self) -> LmEvalDrive:
-        """Start lm-eval."""
-        return LmEvalDrive(Hosted("adapters.hosts.lm_eval", "lm-eval"))
+    def drive(self, spec: RunSpec) -> LmEvalDrive:
+        """Start lm-eval on a run's suites."""
+        job = {
+            "tasks": [suite.name for suite in spec.suites if suite.harness == self.name],
+            "index": str(lm_eval_index.path()),
+            "include": list(spec.include),
+            "datasets": dict(spec.datasets),
+            "num_fewshot": spec.num_fewshot,
+            "limit": spec.limit,
+            "generation": _generation(spec.params),
+            "system_prompt": spec.system_prompt,
+            "multiturn": spec.fewshot_as_multiturn,
+        }
+        return LmEvalDrive(Hosted("adapters.hosts.lm_eval", "lm-eval", job), spec.params.seed)
 
     def listing(self, pattern: str) -> Sequence[Mapping[str, Any]]:
         """The tasks, groups and tags whose names fit."""
@@ -85,37 +96,20 @@ class LmEval(Driven):
 class LmEvalDrive(Drive):
     """One evaluation by lm-eval."""
 
-    def __init__(self, hosted: Hosted) -> None:
-        self._hosted = hosted
-        self._params: dict[str, SamplingParams] = {}
+    def __init__(self, hosted: Hosted, seed: int | None) -> None:
+        self._hosted, self._seed = hosted, seed
         self._expected = 0
         self._said: list[str] = []
 
     async def load(
-        self, spec: RunSpec, names: Sequence[str], style: PromptStyle, *, prefill: bool, references: bool
+        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool
     ) -> tuple[DrivenSuite, ...]:
         """See `Drive.load`."""
-        await self._hosted.send(
-            {
-                "tasks": list(names),
-                "index": str(lm_eval_index.path()),
-                "include": list(spec.include),
-                "datasets": dict(spec.datasets),
-                "num_fewshot": spec.num_fewshot,
-                "limit": spec.limit,
-                "repeats": spec.n_samples,
-                "generation": _generation(spec.params),
-                "system_prompt": spec.system_prompt,
-                "chat": style == "instruct",
-                "multiturn": spec.fewshot_as_multiturn,
-                "prefill": prefill,
-                "references": references,
-            }
-        )
+        put = {"chat": style == "instruct", "repeats": n_samples, "prefill": prefill, "references": references}
+        await self._hosted.send({"id": 0, **put})
         while "loaded" not in (message := await self._hosted.receive()):
             self._said.append(message["say"])
-        suites = tuple(_suite(told, spec) for told in message["loaded"])
-        self._params = {suite.name: suite.params for suite in suites}
+        suites = tuple(_suite(told, self._seed) for told in message["loaded"])
         self._expected = sum(suite.n_samples * turns for suite in suites for _, turns in suite.problems)
         return suites
 
@@ -175,7 +169,7 @@ class LmEvalDrive(Drive):
             told["index"],
             told["turn"],
             prompt if isinstance(prompt, str) else tuple(Message(role, content) for role, content in prompt),
-            _sampling(params, self._params[told["suite"]].seed),
+            _sampling(params, self._seed),
             Answers(told["reference"], tuple(told["wrong"])),
             told["continuation"],
         )
@@ -229,7 +223,7 @@ def _sampling(told: Mapping[str, Any], seed: int | None) -> SamplingParams:
     )
 
 
-def _suite(told: Mapping[str, Any], spec: RunSpec) -> DrivenSuite:
+def _suite(told: Mapping[str, Any], seed: int | None) -> DrivenSuite:
     kinds = told["output"]
     return DrivenSuite(
         "lm-eval",
@@ -238,7 +232,7 @@ def _suite(told: Mapping[str, Any], spec: RunSpec) -> DrivenSuite:
         told["data_hash"],
         tuple((str(number), turns) for number, turns in enumerate(told["turns"])),
         told["repeats"],
-        _sampling(told["params"], spec.params.seed),
+        _sampling(told["params"], seed),
         generates="generate_until" in kinds,
         scores=any(kind.startswith("loglikelihood") for kind in kinds),
         runs_code=told["runs_code"],

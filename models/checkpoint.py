@@ -79,7 +79,7 @@ class Checkpoint:
             bos = self.tokenizer.bos_token
             special = not (bos and prompt.startswith(bos))
         else:
-            text = self._written(prompt)
+            text = self.written(prompt)
         ids: list[int] = self.tokenizer(text, add_special_tokens=special, truncation=False, verbose=False)["input_ids"]
         if not ids:
             raise GenerationError(f"hf/{self.name}: the prompt is empty, and the model has no token to begin with")
@@ -121,7 +121,7 @@ class Checkpoint:
                 whole.update(f"{path.name}\0{path.stat().st_size}\0{content}\n".encode())
         return whole.hexdigest()
 
-    def _written(self, chat: Any) -> str:
+    def written(self, chat: Any) -> str:
         continued = chat[-1].role == "assistant"
         messages = [{"role": message.role, "content": message.content} for message in chat]
         try:

@@ -1,4 +1,4 @@
-"""Continuing prompts with a transformer: many rows together, each as it would go alone.
+"""Continuing prompts with a transformer, and scoring given texts: many rows together, each as it would go alone.
 
 A row at temperature 0 takes the likeliest token. Another adds Gumbel noise of its own generator to the tempered
 logits and takes the largest, which draws from their softmax exactly (Maddison, Tarlow, Minka: A* Sampling, 2014,
@@ -16,6 +16,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from core.types import FinishReason
+from models.likelihood import Piece, Score
 
 
 class Row:
@@ -64,6 +65,20 @@ class Row:
         return self._generator
 
 
+class Given:
+    """A text that is to be scored, and how far that has come.
+
+    pieces: its tokens, each time after those that they are scored after, which are one at least. given_up: whether
+    nobody wants it any more.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], *, given_up: Callable[[], bool] = lambda: False) -> None:
+        self.pieces, self.given_up = pieces, given_up
+        self.scores: list[Score] = []
+        """Those of the first pieces, in their order."""
+        self.began_at = self.ended_at = perf_counter()
+
+
 class Decoder:
     """A loaded model with its tokenizer. Used in one thread.
 
@@ -100,6 +115,42 @@ class Decoder:
             logits_processor=LogitsProcessorList([_Draw(rows)]),
             stopping_criteria=StoppingCriteriaList([_Ends(self, rows, ended)]),
         )
+
+    def score(self, texts: Sequence[Given], together: int, ended: Callable[[Given], None]) -> None:
+        """Score texts, as far as they have not been, so many pieces at a time.
+
+        ended: told of each as soon as it is scored, unless it was given up. Raises what the model raises.
+        """
+        for text in texts:
+            if not text.pieces:
+                ended(text)
+        left = [(text, piece) for text in texts for piece in text.pieces[len(text.scores) :]]
+        for at in range(0, len(left), together):
+            rows = [(text, piece) for text, piece in left[at : at + together] if not text.given_up()]
+            for (text, _), score in zip(rows, self._scores([piece for _, piece in rows]), strict=True):
+                text.scores.append(score)
+                if len(text.scores) == len(text.pieces):
+                    text.ended_at = perf_counter()
+                    ended(text)
+
+    def _scores(self, pieces: Sequence[Piece]) -> list[Score]:
+        """The scores of pieces in one forward pass, in float32."""
+        if not pieces:
+            return []
+        # The last token's probability stands before it. What a token gives depends on none after it, padding included.
+        inputs = [(before + tokens)[:-1] for before, tokens in pieces]
+        width, device = max(map(len, inputs)), self._model.device
+        with torch.no_grad():
+            logits = self._model(
+                input_ids=torch.tensor([ids + [0] * (width - len(ids)) for ids in inputs], device=device),
+                attention_mask=torch.tensor(
+                    [[1] * len(ids) + [0] * (width - len(ids)) for ids in inputs], device=device
+                ),
+                use_cache=False,
+            ).logits
+            return [
+                _score(row[len(before) - 1 :], tokens) for row, (before, tokens) in zip(logits, pieces, strict=True)
+            ]
 
     def text(self, ids: Sequence[int]) -> str:
         """What token ids say in the middle of a text, the model's special tokens left out.
@@ -163,6 +214,16 @@ class _Ends(StoppingCriteria):
             if row.finish is not None:
                 self._ended(row)
         return torch.tensor([row.ended for row in self._rows], device=input_ids.device)
+
+
+def _score(logits: torch.Tensor, tokens: Sequence[int]) -> Score:
+    """Of tokens by one row's logits, which begin with those of the first."""
+    shares = logits[: len(tokens)].float().log_softmax(-1)
+    if torch.isnan(shares).any():
+        raise ArithmeticError("its logits are not numbers, as in an overflow of half precision")
+    ids = torch.tensor(tokens, device=shares.device)
+    logprobs = shares.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    return float(logprobs.sum()), bool((shares.argmax(-1) == ids).all())
 
 
 def noisy(scores: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator) -> torch.Tensor:

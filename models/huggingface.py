@@ -7,9 +7,10 @@ first token, waiting for the device included; `timings` are its batch's time unt
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from core.errors import GenerationError, UsageError
@@ -19,10 +20,11 @@ from models.base import Capabilities, Model
 from models.batch import Asked, Batcher
 from models.checkpoint import Checkpoint
 from models.failures import words
+from models.likelihood import CONTEXT, Piece, parted, scored, windows
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
-    from models.decoding import Decoder, Row
+    from models.decoding import Decoder, Given, Row
 
 # Without importing them, which takes seconds: this is what the registry answers with the extra to install.
 for _package in ("torch", "transformers", "accelerate"):
@@ -70,15 +72,15 @@ class HuggingFace(Model):
 
     def parameters(self, request: Request) -> dict[str, Any]:
         """What the answer depends on but for the prompt. See `Model.parameters`."""
-        return {
+        used = {
             "endpoint": "in process",
             "model": self.name,
             "device": self._device.partition(":")[0],
             "dtype": self._dtype,
-            "temperature": 0.0,
-            "max_tokens": MAX_TOKENS,
-            **self.sampling(request),
         }
+        if request.continuation is not None:
+            return used
+        return {**used, "temperature": 0.0, "max_tokens": MAX_TOKENS, **self.sampling(request)}
 
     async def generate(self, request: Request) -> Completion:
         """One completion: a chat for messages, a raw continuation for a string. See `Model.generate`."""
@@ -105,13 +107,18 @@ class HuggingFace(Model):
 
     def _work(self, batch: Sequence[Asked]) -> None:
         """Answer requests together; where that fails, those that have no answer yet one by one."""
-        rows: dict[Row, Asked] = {}
+        from models.decoding import Given
+
+        rows: dict[Row | Given, Asked] = {}
         for asked in batch:
             try:
-                rows[self._row(asked)] = asked
+                rows[self._row(asked) if asked.request.continuation is None else self._given(asked)] = asked
             except GenerationError as error:
                 asked.fail(error)
-        fault = self._tried(rows)
+        fault = self._tried(rows, self._batcher.size)
+        if fault and len(rows) == 1 and isinstance(next(iter(rows)), Given):
+            # A text may be in many pieces.
+            fault = self._tried(rows, 1)
         left = [asked for asked in rows.values() if fault and not asked.ended and not asked.given_up]
         if len(rows) == 1:
             for asked in left:
@@ -123,15 +130,22 @@ class HuggingFace(Model):
             # It was too much at once, and would be again.
             self._batcher.size = max(1, len(rows) // 2)
 
-    def _tried(self, rows: dict[Row, Asked]) -> str:
+    def _tried(self, rows: Mapping[Row | Given, Asked], together: int) -> str:
         """Run rows together, and answer. Returns what went wrong, if anything.
 
-        It keeps no error: a traceback holds on to the device's memory.
+        together: how many pieces of texts are scored at once. It keeps no error: a traceback holds on to the device's
+        memory.
         """
+        from models.decoding import Given, Row
+
         assert self._decoder is not None
+        answered = [row for row in rows if isinstance(row, Row)]
+        texts = [row for row in rows if isinstance(row, Given)]
         try:
-            if rows:
-                self._decoder.run(list(rows), lambda row: rows[row].answer(self._completion(rows[row], row)))
+            if answered:
+                self._decoder.run(answered, lambda row: rows[row].answer(self._completion(rows[row], row)))
+            if texts:
+                self._decoder.score(texts, together, lambda given: rows[given].answer(self._scored(rows[given], given)))
         # Whatever the model or its device raise; running out of memory comes as several kinds.
         except Exception as error:
             return words(error)
@@ -158,6 +172,61 @@ class HuggingFace(Model):
             seed=sampling.get("seed"),
             stops=request.params.stop if raw else sampling.get("stop", ()),
             given_up=lambda: asked.given_up,
+        )
+
+    def _given(self, asked: Asked) -> Given:
+        """A request's continuation as the model scores it. Raises GenerationError where it does not."""
+        from models.decoding import Given
+
+        prompt, continuation = asked.request.prompt, asked.request.continuation or ""
+        chat = not isinstance(prompt, str)
+        context, text = parted(prompt if isinstance(prompt, str) else self._checkpoint.written(prompt), continuation)
+        pieces = self._windows(text) if not context else [self._piece(context, text, chat=chat)] if text else []
+        return Given(pieces, given_up=lambda: asked.given_up)
+
+    def _piece(self, context: str, text: str, *, chat: bool) -> Piece:
+        """The tokens of a context, and those of a text after it. chat: whether the context is one as a template has it.
+
+        Source: `TemplateLM._encode_pair` in lm_eval/api/model.py.
+        """
+        encode = self._plain if chat else self._checkpoint.ids
+        before, whole = encode(context), encode(context + text)
+        longest = self.capabilities.context or sys.maxsize
+        # What goes before the last token is read.
+        if len(whole) - 1 > longest:
+            raise GenerationError(
+                f"hf/{self.name} takes {longest} tokens: the prompt and the continuation have {len(whole)}"
+            )
+        if len(whole) <= len(before):
+            # The text's beginning and the context's end are one token, which is scored as the text's.
+            before = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, whole, strict=False))]
+        if not before or len(whole) <= len(before):
+            raise GenerationError(f"hf/{self.name}: the continuation has no token of its own after the prompt")
+        return before, whole[len(before) :]
+
+    def _windows(self, text: str) -> list[Piece]:
+        """A whole text's tokens, in pieces that the model takes."""
+        tokenizer = self._checkpoint.tokenizer
+        prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        if prefix is None:
+            raise GenerationError(f"hf/{self.name} has no token to put before a whole text, neither BOS nor EOS")
+        return windows(self._plain(text), prefix, self.capabilities.context or CONTEXT)
+
+    def _plain(self, text: str) -> list[int]:
+        """A text's tokens, without special ones but those that stand in it."""
+        tokenizer = self._checkpoint.tokenizer
+        ids: list[int] = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        return ids
+
+    def _scored(self, asked: Asked, given: Given) -> Completion:
+        """The score that a text has been given."""
+        return replace(
+            scored(asked.request.continuation or "", given.scores),
+            model_served=self.name,
+            input_tokens=sum(len(before) + len(tokens) for before, tokens in given.pieces),
+            output_tokens=0,
+            total_s=given.ended_at - asked.asked_at,
+            timings={"prompt": given.ended_at - given.began_at},
         )
 
     def _completion(self, asked: Asked, row: Row) -> Completion:

@@ -58,6 +58,11 @@ class Line:
         Raises GenerationError, with `tries`, where it cannot be had; UsageError and ServerUnreachable where asking on
         is of no use, in this call or another: that ends the run.
         """
+        if request.continuation is not None and not self.model.capabilities.logprobs:
+            raise UsageError(
+                f"{self.model.provider}/{self.model.name} does not say how likely a given text is, which "
+                f"{request.suite} takes: choose a task that is answered in text, or a model of vllm or hf"
+            )
         try:
             tries, broken_off, completion = await self._asked(request)
         except GenerationError as error:
@@ -81,8 +86,13 @@ class Line:
         return (price.input * input_tokens + price.output * output_tokens) / 1e6
 
     def limit(self, request: Request) -> int | None:
-        """The most tokens that an answer can have: as they are sent, else the model's own; None: unknown."""
+        """The most tokens that an answer can have: as they are sent, else the model's own; None: unknown.
+
+        Where a continuation is scored there is none, but what the server is asked for beside it.
+        """
         sent = self.model.parameters(request)
+        if request.continuation is not None:
+            return int(sent.get("max_tokens", 0))
         found = next((sent[name] for name in LIMITS if name in sent), self.model.capabilities.max_output)
         return None if found is None else int(found)
 
@@ -174,8 +184,10 @@ class Line:
         if completion is not None:
             self._answered_at = now
             if completion.output_tokens is not None:
-                self._answers += 1
-                self._answer_tokens += completion.output_tokens
+                # What is scored is no answer whose length tells of the next one's.
+                if request.continuation is None:
+                    self._answers += 1
+                    self._answer_tokens += completion.output_tokens
                 tokens = completion.output_tokens + (completion.input_tokens or 0)
             if completion.input_tokens is not None:
                 self.densest = max(self.densest or 0, completion.input_tokens / max(characters(request), 1))
@@ -203,6 +215,7 @@ def _count(tokens: object) -> int | None:
 
 
 def characters(request: Request) -> int:
-    """The length of what a request asks."""
+    """The length of what a request asks, with the continuation where one is to be scored."""
     prompt = request.prompt
-    return len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
+    asked = len(prompt) if isinstance(prompt, str) else sum(len(message.content) for message in prompt)
+    return asked + len(request.continuation or "")

@@ -11,14 +11,17 @@ import contextlib
 import math
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.errors import TouchstoneError, UnknownName
+from core.imports import lean
 from core.types import Completion, FinishReason, Request
 from models.base import Capabilities, Price
 from models.failures import Transient, words
-from models.http import Remote, error_in, listen, options
+from models.http import error_in, listen, options
+from models.scoring import ASKED, Scoring
 from models.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ _UNFINISHED = ("", "error", "abort")
 """Finish reasons with which servers end what they could not finish; "" stands for a stream that ended without one."""
 
 
-class OpenAI(Remote):
+class OpenAI(Scoring):
     """`openai/NAME`. Key: `OPENAI_API_KEY`. Address: `OPENAI_BASE_URL`; one of another server's needs no key."""
 
     provider = "openai"
@@ -41,12 +44,17 @@ class OpenAI(Remote):
     """What the provider's own chats call the limit of an answer's tokens."""
     has_accounts = True
     """Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, which the client takes from the environment, are for it."""
+    echoes = True
+    """Whether servers at other addresses than the provider's own score continuations."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         url, key = self._address(), self._key()
+        if self.echoes and not self.official:
+            self.capabilities = replace(self.capabilities, logprobs=True)
 
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+        with lean("aiohttp"):
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         # The client insists on a key; servers that need none ignore it.
         self._client = AsyncOpenAI(api_key=key or "none", base_url=url, **options(DefaultAsyncHttpxClient))
@@ -80,14 +88,17 @@ class OpenAI(Remote):
     def _found(self, models: Mapping[str, Any]) -> bool:
         """Whether the model is among those listed; what its server says of the weights is taken as their revision."""
         listed = models.get(self.name)
-        told = [getattr(listed, name, None) for name in ("root", "max_model_len")]  # vLLM's and its like's
-        self.revision = ", ".join(str(each) for each in told if isinstance(each, str | int)) or None
+        root, context = (getattr(listed, name, None) for name in ("root", "max_model_len"))  # vLLM's and its like's
+        self.revision = ", ".join(str(each) for each in (root, context) if isinstance(each, str | int)) or None
+        self.served_context = context if type(context) is int and context > 0 else None
         return listed is not None
 
     async def generate(self, request: Request) -> Completion:
         """One completion: a chat for messages, a raw continuation for a string. See `Model.generate`."""
         from openai import APIError
 
+        if request.continuation is not None:
+            return await self.score(request)
         sent = self._sent(request)
         raw = isinstance(request.prompt, str)
         # The stops of a continuation are looked for here too, because servers take only a few.
@@ -125,6 +136,8 @@ class OpenAI(Remote):
 
     def parameters(self, request: Request) -> dict[str, Any]:
         """The body of a request but for the prompt. See `Model.parameters`."""
+        if request.continuation is not None:
+            return {"endpoint": f"{self.url}/completions", "model": self.name, **ASKED}
         path = "completions" if isinstance(request.prompt, str) else "chat/completions"
         return {"endpoint": f"{self.url}/{path}", **self._sent(request)}
 
@@ -163,6 +176,7 @@ class VLLM(OpenAI):
     """`vllm/NAME`. Address: `VLLM_BASE_URL`, by default this machine's port 8000. Key, if any: `VLLM_API_KEY`."""
 
     provider = "vllm"
+    capabilities = replace(OpenAI.capabilities, logprobs=True)
     key_variable = "VLLM_API_KEY"
     url_variable = "VLLM_BASE_URL"
     default_url = "http://localhost:8000/v1"
@@ -188,6 +202,7 @@ class OpenRouter(OpenAI):
     default_url = "https://openrouter.ai/api/v1"
     official_limit = "max_tokens"
     has_accounts = False
+    echoes = False
 
     def _needs_key(self) -> bool:
         return True

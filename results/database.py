@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import BadData, StorageError, TouchstoneError, UsageError
+from core.imports import lean
 from results import sql
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def connect(path: Path, migrations: Mapping[str, str] = sql.MIGRATIONS, busy_s: 
 
     Raises BadData for a file that is none of Touchstone's, UsageError for one of a newer version, StorageError.
     """
-    from sqlite_utils import Database
+    with lean("numpy", "pandas"):
+        from sqlite_utils import Database
 
     with faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import adapters
@@ -16,7 +16,7 @@ from models.recorded import Generations, Recorded
 from results.records import RunRecord
 from runners.driven import DrivenPart
 from runners.pipeline import Part
-from runners.settings import Options, differences, is_driven, refuse_if_different, refuse_too_few, specs
+from runners.settings import Options, differences, is_driven, refuse_if_different, refuse_too_few
 
 COMPLETION_TOKENS = 1024
 """The limit of a continuation where none is asked for: servers of raw completions stop after 16 tokens otherwise."""
@@ -33,21 +33,25 @@ class Plan:
     generations: Generations | None = None
 
 
-def fresh(options: Options, stack: AsyncExitStack) -> list[Plan]:
-    """A plan for each model of a new invocation; their harnesses are ended by `stack`. Raises UsageError."""
-    made = specs(options)
-    drives = [_drive(spec, stack) for spec in made]
-    loaded = _load(made[0])
-    return [_plan(options, spec, loaded, drive) for spec, drive in zip(made, drives, strict=True)]
+def started(specs: Sequence[RunSpec], stack: ExitStack) -> list[tuple[RunSpec, Drive | None]]:
+    """Runs to be, with the harnesses that drive some of their suites: these load while other things are done, and are
+    ended by `stack`."""
+    return [(spec, _drive(spec, stack)) for spec in specs]
 
 
-def resumed(options: Options, record: RunRecord, stack: AsyncExitStack) -> Plan:
+def fresh(options: Options, begun: Sequence[tuple[RunSpec, Drive | None]]) -> list[Plan]:
+    """A plan for each model of a new invocation. Raises UsageError."""
+    loaded = _load(begun[0][0])
+    return [_plan(options, spec, loaded, drive) for spec, drive in begun]
+
+
+def resumed(options: Options, record: RunRecord, stack: ExitStack) -> Plan:
     """The plan of a stored run. Raises RunMismatch where its settings are not what they were."""
     refuse_if_different(record.run_id, differences(options, record.spec))
     spec = record.spec
     if options.generations is not None:  # the same content, perhaps at another place by now
         spec = replace(spec, generations=options.generations)
-    drive = _drive(spec, stack)
+    [(spec, drive)] = started([spec], stack)
     return _plan(options, spec, _load(spec), drive)
 
 
@@ -59,14 +63,12 @@ async def load(plan: Plan, *, references: bool) -> None:
     if plan.drive is None:
         return
     spec, model = plan.spec, plan.model
-    names = [suite.name for suite in spec.suites if is_driven(suite.harness)]
     harness = adapters.registry.get(next(suite.harness for suite in spec.suites if is_driven(suite.harness)))
     style = _style(spec, model, f"a task of {harness.name}", harness.styles, first=harness.styles)
     prefill = model.capabilities.prefill and style == "instruct"
     control = model.provider == "control"
-    if plan.generations is not None:
-        spec = replace(spec, n_samples=_equally_many(plan.generations))
-    suites = await plan.drive.load(spec, names, style, prefill=prefill, references=references or control)
+    n_samples = spec.n_samples if plan.generations is None else _equally_many(plan.generations)
+    suites = await plan.drive.load(style, n_samples, prefill=prefill, references=references or control)
     _refuse_unscored(spec, model, style, suites)
     for suite in suites:
         if suite.runs_code and max(spec.k) > 1:
@@ -95,11 +97,11 @@ def refuse_other_data(plan: Plan, record: RunRecord) -> None:
     refuse_if_different(record.run_id, found)
 
 
-def _drive(spec: RunSpec, stack: AsyncExitStack) -> Drive | None:
+def _drive(spec: RunSpec, stack: ExitStack) -> Drive | None:
     """The evaluation by the harness that drives some of the run's suites, started; None where there is none."""
     for suite in spec.suites:
         if is_driven(suite.harness):
-            drive: Drive = stack.enter_context(adapters.registry.get(suite.harness)(spec.include).drive())
+            drive: Drive = stack.enter_context(adapters.registry.get(suite.harness)(spec.include).drive(spec))
             return drive
     return None
 

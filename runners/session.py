@@ -8,13 +8,15 @@ import secrets
 import signal
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import sandbox as sandboxes
+from adapters.base import Drive
 from core.errors import BadData, StorageError, UsageError
+from core.types import RunSpec
 from models.line import Line
 from results.cache import Cache, path_beside
 from results.records import RunRecord, RunStatus, to_record
@@ -23,9 +25,9 @@ from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
 from runners.output import write
 from runners.pipeline import Pipeline
-from runners.plan import Plan, fresh, load, refuse_other_data, resumed
+from runners.plan import Plan, fresh, load, refuse_other_data, resumed, started
 from runners.progress import Display, Tally
-from runners.settings import Options, allowance, cores, database, refuse_if_different
+from runners.settings import Options, allowance, cores, database, refuse_if_different, specs
 from runners.source import Budget, Source
 from sandbox.base import Sandbox, Unused
 from sandbox.merged import Merged
@@ -51,19 +53,26 @@ class Run:
 
 def evaluate(options: Options) -> int:
     """Do what the options ask; the exit code. Raises TouchstoneError, and KeyboardInterrupt after a second Ctrl+C."""
-    with Store.open(options.db) as store:
+    with ExitStack() as stack:
+        # First of all what takes longest to be ready.
+        begun = started(specs(options), stack) if options.resume is None else []
+        store = stack.enter_context(Store.open(options.db))
         try:
-            return asyncio.run(_evaluate(options, store))
+            return asyncio.run(_evaluate(options, store, begun))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 
 
-async def _evaluate(options: Options, store: Store) -> int:
+async def _evaluate(options: Options, store: Store, begun: Sequence[tuple[RunSpec, Drive | None]]) -> int:
     interrupt = _Interrupt()
     async with AsyncExitStack() as stack:
         stack.enter_context(interrupt)
+        for _, drive in begun:
+            if drive is not None:
+                stack.enter_context(drive)
         stored = None if options.resume is None else store.run(options.resume)
-        plans = fresh(options, stack) if stored is None else [resumed(options, stored, stack)]
+        ends = stack.enter_context(ExitStack())
+        plans = fresh(options, begun) if stored is None else [resumed(options, stored, ends)]
         if stored is not None:
             if stored.status == "complete" and not options.estimate:
                 say(f"run {stored.run_id} is complete: nothing is left to do")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.hosts.wire import Line, Refused, host
+from core.imports import lean
 
 
 def prepare() -> None:
@@ -16,11 +17,12 @@ def prepare() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    import lm_eval.evaluator  # noqa: F401
+    with lean("chardet"):
+        import lm_eval.evaluator  # noqa: F401
 
 
 def run(line: Line, job: Mapping[str, Any]) -> None:
-    """Evaluate. The job's keys are the fields of `adapters.lm_eval.Job`. Raises Refused."""
+    """Evaluate. The job is what `adapters.lm_eval` sends first, and how it is put comes second. Raises Refused."""
     from lm_eval import evaluator
 
     from adapters.hosts.lm_eval.bridge import Bridge, Questions
@@ -31,27 +33,28 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     from adapters.hosts.lm_eval.watched import Watched
 
     logging.getLogger("lm_eval").addHandler(_Warnings(line))
-    data, verdicts = Data(job["datasets"]), Verdicts()
+    data, verdicts = Data(job["datasets"], job["num_fewshot"]), Verdicts()
     data.install()
     tasks = Tasks(Path(job["index"]), job["include"], data)
     metric = install(verdicts, lambda: tasks.doing)
-    questions = Questions(line, prefill=job["prefill"], references=job["references"])
-    bridge = Bridge(questions)
+    bridge = Bridge()
     whole = evaluator.evaluate
 
     def evaluate(lm: Any, task_dict: Any, **settings: Any) -> Any:
         """lm-eval's own, once every setting is in effect: what it is about to do is told first."""
         for unused in sorted({*job["datasets"]} - data.used):
             raise Refused(f"--dataset {unused}=…: no task of this run takes its data from '{unused}'")
+        put = line.reply(PUT)
+        bridge.questions = questions = Questions(line, prefill=put["prefill"], references=put["references"])
         watched = [Watched(task, line, questions, metric, verdicts) for task in task_dict["tasks"].values()]
         for each in watched:
-            if job["repeats"] is not None:
-                each.task.set_config("repeats", job["repeats"])
+            if put["repeats"] is not None:
+                each.task.set_config("repeats", put["repeats"])
             bridge.tasks[each.name] = each.task
         line.tell({"loaded": [each.description(settings["limit"]) for each in watched]})
         for each in watched:
             each.install()
-        return whole(lm, task_dict, **settings)
+        return whole(lm, task_dict, **{**settings, "apply_chat_template": put["chat"]})
 
     evaluator.evaluate = evaluate
     # What these find out about this process and its machine is in the run's manifest, and takes seconds.
@@ -65,7 +68,6 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
             limit=job["limit"],
             gen_kwargs=dict(job["generation"]) or None,
             system_instruction=job["system_prompt"],
-            apply_chat_template=job["chat"],
             fewshot_as_multiturn=job["multiturn"],
             task_manager=tasks,
             confirm_run_unsafe_code=True,
@@ -92,6 +94,8 @@ class _Warnings(logging.Handler):
             self._line.tell({"say": text})
 
 
+PUT = 0
+"""The number under which it comes how the questions are put."""
 EXPECTED = (
     "generation_kwargs:",  # that the settings of the command line are in effect
     "Overwriting default num_fewshot",

@@ -14,11 +14,12 @@ FORMATS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parque
 class Data:
     """Stands before `datasets.load_dataset`.
 
-    local: a task's name, or its data set's on the hub → a file or folder, which is taken in place of it.
+    local: a task's name, or its data set's on the hub → a file or folder, which is taken in place of it. num_fewshot: of
+    worked examples, as the run asks for them; None: as the tasks do.
     """
 
-    def __init__(self, local: Mapping[str, str]) -> None:
-        self.local = local
+    def __init__(self, local: Mapping[str, str], num_fewshot: int | None) -> None:
+        self.local, self._num_fewshot = local, num_fewshot
         self.used: set[str] = set()
         """The names in `local` that a task has asked for."""
         self.task: Mapping[str, Any] = {}
@@ -78,18 +79,36 @@ class Data:
         return self._load(str(place), config, **options)
 
     def _complete(self, task: str, place: Path, loaded: Any) -> None:
-        """See that the splits that the task uses are there. Raises Refused."""
-        shots = self.task.get("num_fewshot") or 0
-        names = ["test_split" if self.task.get("test_split") else "validation_split"]
-        if shots:
-            names += ["fewshot_split"] if self.task.get("fewshot_split") else ["training_split"]
-        for name in names:
-            split = self.task.get(name)
-            if isinstance(split, str) and "[" not in split and split not in loaded:
+        """See that the splits that the task uses are there. Raises Refused.
+
+        One for worked examples is read by lm-eval even where none are asked for: then it is made, and empty.
+        """
+        evaluated = self.task.get("test_split") or self.task.get("validation_split")
+        shots = self._fewshot_split()
+        for split in (evaluated, shots):
+            if not isinstance(split, str) or "[" in split or split in loaded:
+                continue
+            if split != evaluated and not self._shots():
+                loaded[split] = next(iter(loaded.values())).select([])
+            else:
                 raise Refused(
                     f"--dataset {task}={place}: task '{task}' takes the split '{split}' too: give a folder with a file "
                     f"for each, such as {split}.jsonl"
                 )
+
+    def _shots(self) -> int:
+        """How many worked examples the task's prompts will have: a 0 of its own stays."""
+        own = self.task.get("num_fewshot")
+        return int((own if own == 0 or self._num_fewshot is None else self._num_fewshot) or 0)
+
+    def _fewshot_split(self) -> Any:
+        """Where lm-eval takes the task's worked examples from; None where it has some of its own."""
+        settings = self.task.get("fewshot_config") or {}
+        if split := self.task.get("fewshot_split") or settings.get("split"):
+            return split
+        if settings.get("samples") is not None:
+            return None
+        return next((s for s in map(self.task.get, ("training_split", "validation_split", "test_split")) if s), None)
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:
