@@ -122,6 +122,7 @@ class Checkpoint:
         return whole.hexdigest()
 
     def written(self, chat: Any) -> str:
+        """A chat as its template writes it, to be continued."""
         continued = chat[-1].role == "assistant"
         messages = [{"role": message.role, "content": message.content} for message in chat]
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ def prepare() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     with lean("chardet"):
-        import lm_eval.evaluator  # noqa: F401
+        import lm_eval.evaluator
+    # A template is compiled once, and not for each document anew: the same texts in a quarter of the time.
+    environment = lm_eval.utils.env
+    environment.from_string = cache(environment.from_string)
 
 
 def run(line: Line, job: Mapping[str, Any]) -> None:

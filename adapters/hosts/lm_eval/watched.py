@@ -7,8 +7,10 @@ out of its figures.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -175,7 +177,21 @@ class Watched:
     def _digest(self, docs: list[Any]) -> str:
         """SHA-256 of the documents and of what is made of them."""
         digest = hashlib.sha256()
-        configuration = {name: value for name, value in self.task.dump_config().items() if name != "metadata"}
-        for part in (configuration, *docs):
-            digest.update(json.dumps(part, default=handle_non_serializable, sort_keys=True).encode())
+        settings = self.task.config.to_dict(keep_callable=True)
+        for part in ({name: value for name, value in settings.items() if name != "metadata"}, *docs):
+            digest.update(json.dumps(part, default=_lasting, sort_keys=True).encode())
         return digest.hexdigest()
+
+
+def _lasting(value: Any) -> Any:
+    """What JSON has no word for, said alike in every process: a function by its source, not by its address."""
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if not callable(value):
+        return handle_non_serializable(value)
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        return str(getattr(value, "__qualname__", type(value).__qualname__))
