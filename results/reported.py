@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from core.types import Metric, Reported, Score
@@ -24,7 +25,7 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
     rows = []
     for reported in (*groups, *(score.reported for score in scores if score.reported)):
         name = f"{reported.harness}/{reported.name}"
-        for key, metric in reported.metrics.items():
+        for key, metric in sorted(reported.metrics.items(), key=lambda item: _natural(item[0])):
             figure, _, filtered = key.partition(",")
             rows.append(
                 (
@@ -41,6 +42,11 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
             )
     header = ("suite", "version", "filter", "n-shot", "metric", "", "value", "±", "problems")
     return table(header, rows, "lllrlcrrr") if rows else ""
+
+
+def _natural(text: str) -> list[tuple[int, int | str]]:
+    """To sort by: numbers in a text count as such, so that pass@8 comes before pass@16."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text)]
 
 
 def _number(value: object) -> str:

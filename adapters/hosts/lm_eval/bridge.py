@@ -164,7 +164,7 @@ def answers(task: Any, instance: Instance) -> dict[str, Any]:
     doc, code = instance.doc, getattr(task, "runs_code", False)
     if instance.request_type != "generate_until":
         return {"reference": instance.args[-1] if _is_gold(task, instance) else "", "wrong": [""]}
-    if code and isinstance(solution := doc.get("canonical_solution") or doc.get("code"), str):
+    if code and (solution := _solution(doc)):
         right, wrong = solution, "    return None\n"
     else:
         target = task.doc_to_target(doc)
@@ -174,6 +174,17 @@ def answers(task: Any, instance: Instance) -> dict[str, Any]:
     if "```" in (task.config.gen_prefix or ""):
         right = f"\n{right}\n```\n"
     return {"reference": right, "wrong": [wrong]}
+
+
+def _solution(doc: dict[str, Any]) -> str | None:
+    """The reference solution, where a document has one in one of the forms in use."""
+    if "canonical_solution" in doc:  # HumanEval's
+        return str(doc["canonical_solution"])
+    if "code" in doc and "test_list" in doc:  # MBPP's
+        return str(doc["code"])
+    if {"code", "input", "output"} <= doc.keys():  # CRUXEval's, which ask for one of the two
+        return f"assert f({doc['input']}) == {doc['output']}"
+    return None
 
 
 def _is_gold(task: Any, instance: Instance) -> bool:
