@@ -17,7 +17,16 @@ from models.pace import Allowance
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "models": {"names": "models", "generations": "generations"},
-    "suites": {"tasks": "tasks", "harnesses": "harnesses", "datasets": "datasets", "limit": "limit"},
+    "suites": {
+        "tasks": "tasks",
+        "harnesses": "harnesses",
+        "datasets": "datasets",
+        "include_path": "include",
+        "num_fewshot": "num_fewshot",
+        "system_prompt": "system_prompt",
+        "fewshot_as_multiturn": "fewshot_as_multiturn",
+        "limit": "limit",
+    },
     "sampling": {
         "n_samples": "n_samples",
         "temperature": "temperature",
