@@ -106,8 +106,8 @@ class DrivenSuite:
     """Whether it asks for answers."""
     scores: bool = False
     """Whether it asks for the log-probabilities of continuations."""
-    runs_code: bool = False
-    """Whether what is answered is executed."""
+    languages: tuple[str, ...] = ()
+    """Those of what is executed of an answer; none: it is not."""
 
 
 Ask = Callable[[Request], Awaitable[Completion | None]]

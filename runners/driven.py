@@ -54,7 +54,7 @@ class DrivenPart:
     @property
     def languages(self) -> frozenset[str]:
         """Those of what is executed."""
-        return frozenset({"python"} if self.suite.runs_code else ())
+        return frozenset(self.suite.languages)
 
     def record(self) -> SuiteRecord:
         """What the store keeps of it."""
@@ -100,7 +100,7 @@ class DrivenFlow:
         store, run_id = self._asker.store, self._asker.run_id
         for name, suite in self._suites.items():
             self._graded |= store.graded(run_id, name)
-            if suite.runs_code and any(key.suite == name for key in self._graded):
+            if suite.languages and any(key.suite == name for key in self._graded):
                 self._passed |= {s.key: s.verdict.status is Status.PASSED for s in store.samples(run_id, name)}
         at_once = AHEAD * self._asker.source.at_once
         self._task = asyncio.create_task(

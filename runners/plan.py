@@ -71,7 +71,7 @@ async def load(plan: Plan, *, references: bool) -> None:
     suites = await plan.drive.load(style, n_samples, prefill=prefill, references=references or control)
     _refuse_unscored(spec, model, style, suites)
     for suite in suites:
-        if suite.runs_code and max(spec.k) > 1:
+        if suite.languages and max(spec.k) > 1:
             refuse_too_few(max(spec.k), suite.n_samples, suite.name)
             if suite.params.temperature == 0 and model.answers_anew and model.capabilities.temperature:
                 raise UsageError(_greedy(max(spec.k)))

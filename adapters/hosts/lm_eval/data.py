@@ -66,8 +66,11 @@ class Data:
             loaded = self._load(
                 _format(next(iter(files.values()))[0]), data_files={k: list(map(str, v)) for k, v in files.items()}
             )
-        except Exception as error:  # of whichever of the readers
-            raise Refused(f"--dataset {task}={place}: cannot be read: {first_line(error)}") from error
+        except StopIteration as error:
+            raise Refused(f"--dataset {task}={place}: there is no record in it") from error
+        except Exception as error:  # of whichever of the readers, most often in one that says nothing
+            why = first_line(error.__cause__ or error)
+            raise Refused(f"--dataset {task}={place}: cannot be read: {why}") from error
         self._complete(task, place, loaded)
         return loaded
 

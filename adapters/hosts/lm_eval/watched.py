@@ -59,7 +59,7 @@ class Watched:
             "turns": [self._requests(doc) for doc in docs],
             "repeats": int(task.config.repeats or 1),
             "output": self._kinds(),
-            "runs_code": task.runs_code,
+            "languages": ["python"] if task.runs_code else [],
             "params": params(settings),
         }
 
@@ -146,7 +146,9 @@ class Watched:
     def _execute(self, instance: Instance, place: int, rank: int, program: Program) -> int:
         solution, tests = program
         key = {"suite": self.name, "task_id": str(instance.doc_id), "index": place}
-        return self._line.ask({"execute": {**key, "rank": rank, "solution": solution, "tests": tests}})
+        return self._line.ask(
+            {"execute": {**key, "rank": rank, "solution": solution, "tests": tests, "language": "python"}}
+        )
 
     def _keep(self, instance: Instance, places: dict[int, list[int]], which: list[bool]) -> None:
         answers = zip(instance.resps, places[id(instance)], which, strict=True)
