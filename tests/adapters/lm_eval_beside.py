@@ -92,7 +92,7 @@ def both(
             HF_HUB_OFFLINE="1",
             HF_HOME=str(folder / "ours"),
         )
-        assert process.wait(300) == 0, (folder / "said").read_text()[-5000:]
+        assert process.wait(300) == 0, (folder / "said").read_text()[-2000:]
     return Both(_ours(document, dump), _theirs(folder / "found"), document)
 
 

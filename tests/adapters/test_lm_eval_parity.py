@@ -26,9 +26,7 @@ SCORED = (*CHOICES, "parity_cloze", "parity_pages")
 GROUPS = ("parity_sizes", "parity_all")
 CODE = ("humaneval", "mbpp")
 HUMANEVAL, MBPP, GSM8K = "humaneval/humaneval.yaml", "mbpp/mbpp.yaml", "gsm8k/gsm8k.yaml"
-WORDS = re.findall(
-    r"\S+", "the of a river house größer naïve seven (x) blue, over 東京 under can't never walks; 12 once"
-)
+WORDS = ("the", "of", "river", "größer", "naïve", "(x)", "blue,", "over", "東京", "can't", "walks;", "12", "once")
 
 
 # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,11 +132,11 @@ def scored_tasks(folder: Path) -> None:
     def text(count: int) -> str:
         return " ".join(drawn.choices(WORDS, k=count))
 
-    def questions(count: int) -> list[dict[str, Any]]:
+    def questions(count: int, sizes: Sequence[int] = (3, 4)) -> list[dict[str, Any]]:
         return [
             {
                 "question": f"{text(8)}?",
-                "choices": (choices := [text(1 + i) for i in range(drawn.choice((3, 4)))]),
+                "choices": (choices := [text(1 + i) for i in range(drawn.choice(sizes))]),
                 "answer": drawn.randrange(len(choices)),
             }
             for _ in range(count)
@@ -172,13 +170,13 @@ def scored_tasks(folder: Path) -> None:
     task(
         "parity_choice",
         {"train": questions(20), "test": questions(60)},
-        ("acc", "acc_norm", "acc_bytes", "exact_match", "brier_score"),
+        ("acc", "acc_norm", "acc_bytes", "exact_match"),
         **put,
         **shots,
     )
     task("parity_small", {"test": questions(7)}, ("acc", "acc_norm"), **put)
     task("parity_large", {"test": questions(31)}, ("acc", "acc_norm"), **put)
-    task("parity_mutual", {"test": questions(40)}, ("acc", "acc_mutual_info"), **put)
+    task("parity_mutual", {"test": questions(40, (4,))}, ("acc", "acc_mutual_info", "brier_score"), **put)
     inputs = [
         {"which": drawn.randrange(2), "ways": [text(6), text(7)], "end": text(3)} for _ in range(40)
     ]  # as in Winogrande: one end to several beginnings
@@ -381,8 +379,10 @@ def test_repeats_when_completions_are_codegens_then_pass_at_k_is_the_references(
 
 
 @pytest.mark.engine
-def test_repeats_when_lm_eval_runs_beside_then_its_figure_is_both_of_ours(repeated: Both) -> None:
+def test_repeats_when_lm_eval_runs_beside_then_its_figures_are_ours(repeated: Both) -> None:
+    """But for the programs: which of a problem's ten comes first is chance."""
+    told = [line for line in repeated.differ("humaneval") if ".filtered" not in line]
+    assert told == []
     (result,) = repeated.document["results"]
     theirs = repeated.theirs.figures["humaneval"]["pass@1,create_test"]
-    for name in ("pass@1", "pass@1,create_test"):
-        assert result["metrics"][name]["value"] == pytest.approx(theirs, rel=0, abs=1e-12)
+    assert result["metrics"]["pass@1"]["value"] == pytest.approx(theirs, rel=0, abs=1e-12)
