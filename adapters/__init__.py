@@ -7,6 +7,10 @@ from core.registry import Registry
 registry = Registry(
     "harness",
     "touchstone.adapters",
-    {"lm-eval": "adapters.lm_eval:LmEval", "native": "adapters.native:Native"},
+    {
+        "bigcode": "adapters.bigcode:BigCode",
+        "lm-eval": "adapters.lm_eval:LmEval",
+        "native": "adapters.native:Native",
+    },
 )
 """Names to subclasses of `adapters.base.Adapter` or `adapters.base.Driven`."""

@@ -124,14 +124,19 @@ class Drive(ABC):
     Used in the order of the methods, as a context manager.
     """
 
+    def __init__(self) -> None:
+        self.generations: dict[str, dict[int, list[str]]] = {}
+        """Suite, and a problem's place in it, to what the harness has made of its answers; where it says so."""
+
     @abstractmethod
     async def load(
-        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool
+        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool, final: bool
     ) -> tuple[DrivenSuite, ...]:
         """See how the suites are to be put, and wait until they are loaded: what they are about to ask.
 
         n_samples: of each problem; None: as the suites say. prefill: whether the model continues a last turn of the
-        assistant's. references: whether requests are to come with what would be right. Raises UsageError, HostError.
+        assistant's. references: whether requests are to come with what would be right. final: whether the answers are
+        what the harness would make of a model's. Raises UsageError, HostError.
         """
 
     @abstractmethod

@@ -29,15 +29,17 @@ class HostedDrive(Drive):
     """
 
     def __init__(self, name: str, hosted: Hosted, seed: int | None) -> None:
+        super().__init__()
         self._name, self._hosted, self._seed = name, hosted, seed
         self._expected = 0
         self._said: list[str] = []
 
     async def load(
-        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool
+        self, style: PromptStyle, n_samples: int | None, *, prefill: bool, references: bool, final: bool
     ) -> tuple[DrivenSuite, ...]:
         """See `Drive.load`."""
-        put = {"chat": style == "instruct", "repeats": n_samples, "prefill": prefill, "references": references}
+        put = {"chat": style == "instruct", "repeats": n_samples, "prefill": prefill}
+        put |= {"references": references, "final": final}
         await self._hosted.send({"id": 0, **put})
         while "loaded" not in (message := await self._hosted.receive()):
             self._said.append(message["say"])
@@ -67,12 +69,8 @@ class HostedDrive(Drive):
 
         async def judge(number: int, told: Mapping[str, Any]) -> None:
             key = SampleKey(told["suite"], told["task_id"], told["index"], told["rank"])
-            await self._hosted.send(
-                {
-                    "id": number,
-                    "passed": await execute(key, candidate(told["solution"], told["tests"], told["language"])),
-                }
-            )
+            passed = await execute(key, candidate(told["solution"], told["tests"], told["language"]))
+            await self._hosted.send({"id": number, "passed": passed})
 
         for text in self._said:
             say(f"{self._name}: {text}")
@@ -86,6 +84,9 @@ class HostedDrive(Drive):
                 elif "document" in message:
                     told = message["document"]
                     done(told["suite"], told["task_id"], told["reported"])
+                elif "generations" in message:
+                    told = message["generations"]
+                    self.generations.setdefault(told["suite"], {})[told["number"]] = told["of"]
                 elif "row" in message:
                     rows.append(_reported(self._name, message["row"]))
                 elif "say" in message:
@@ -123,7 +124,7 @@ def _suite(harness: str, told: Mapping[str, Any], seed: int | None) -> DrivenSui
         told["name"],
         told["version"],
         told["data_hash"],
-        tuple((str(number), turns) for number, turns in enumerate(told["turns"])),
+        tuple(zip(told.get("ids") or map(str, range(len(told["turns"]))), told["turns"], strict=True)),
         told["repeats"],
         _sampling(told["params"], seed),
         generates="generate_until" in kinds,

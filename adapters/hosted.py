@@ -20,28 +20,33 @@ KEPT_LINES = 15
 """Of what a process wrote before it died."""
 
 
+def environment() -> dict[str, str]:
+    """That of a process that finds what this one finds, wherever it is started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 class Hosted:
     """A process that runs a harness: started at once, so that it loads while other things are done.
 
-    module: what is run, with the line's descriptor as its argument. name: what it is called in messages. job: the first
-    message, sent at once.
+    module: what is run, with the line's descriptor as its first argument, and `words` after it. name: what it is called
+    in messages. job: the first message, sent at once.
     """
 
-    def __init__(self, module: str, name: str, job: Any) -> None:
+    def __init__(self, module: str, name: str, job: Any, *words: str) -> None:
         self._name = name
         # What harnesses print is of interest only where one dies.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
                 # A Ctrl+C is for this process to answer.
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment(),
             )
         self._socket.sendall(packed(job))
         self._reader: asyncio.StreamReader | None = None

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from adapters.hosted import environment
 from core.errors import HostError, UsageError
 
 INSTALL = "lm-eval is not installed: pip install 'touchstone[lm-eval]'"
@@ -89,9 +90,8 @@ def _stamp() -> str:
 
 def _make(target: Path, stamp: str) -> None:
     command = [sys.executable, "-P", "-m", "adapters.hosts.lm_eval.index", str(target), stamp]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]

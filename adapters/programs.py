@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import io
 from collections.abc import Sequence
 
 from core.types import Candidate, Limits, Solution, Tests
@@ -29,19 +30,37 @@ def candidate(solution: str, tests: str, language: str = PYTHON) -> Candidate:
         statements = []
     last = statements[-1] if statements else None
     if isinstance(last, ast.Expr) and last.col_offset == 0 and (text := ast.get_source_segment(tests, last)):
-        lines = tests.splitlines(keepends=True)
+        lines = list(io.StringIO(tests, newline=""))  # as Python counts them
         source, call = "".join(lines[: last.lineno - 1]), text
     tested = Tests(source=source, calls=(call,), shared=None)
     return Candidate(Solution(solution, "verbatim"), _called(statements), tested, LIMITS)
 
 
 def _called(statements: Sequence[ast.stmt]) -> str:
-    """The function that test code is of: a name that it calls or hands on and does not define itself.
+    """The function that test code is of: a name that it calls or hands on and does not bind itself.
 
-    One that Python has too, such as `sum`, is meant only where there is no other.
+    What runs at once comes before what it defines. A name that Python has too, such as `sum`, is meant only where there
+    is no other.
     """
-    defined = {getattr(statement, "name", None) for statement in statements}
-    calls = [node for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    used = [node.id for call in calls for node in (call.func, *call.args) if isinstance(node, ast.Name)]
-    names = [name for name in used if name not in defined]
-    return next((name for name in names if not hasattr(builtins, name)), next(iter(names), ""))
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    bound = {name for statement in statements for node in ast.walk(statement) for name in _bound(node)}
+    for part in ([each for each in statements if not isinstance(each, definitions)], statements):
+        calls = [node for statement in part for node in ast.walk(statement) if isinstance(node, ast.Call)]
+        used = [node.id for call in calls for node in (call.func, *call.args) if isinstance(node, ast.Name)]
+        if names := [name for name in used if name not in bound]:
+            return next((name for name in names if not hasattr(builtins, name)), names[0])
+    return ""
+
+
+def _bound(node: ast.AST) -> Sequence[str]:
+    """The names that a node gives a meaning to."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name]
+        case ast.arg():
+            return [node.arg]
+        case ast.Name(ctx=ast.Store()):
+            return [node.id]
+        case ast.alias():
+            return [(node.asname or node.name).partition(".")[0]]
+    return []

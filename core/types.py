@@ -443,6 +443,8 @@ class RunSpec:
     """What chats begin with, where the harness has no words of its own."""
     fewshot_as_multiturn: bool = True
     """Whether worked examples are turns of the chat, or stand in one."""
+    prompt_kind: str | None = None
+    """Which of its kinds of prompt a harness puts, where a task has several."""
 
 
 @dataclass(frozen=True, slots=True)

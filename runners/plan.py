@@ -68,7 +68,13 @@ async def load(plan: Plan, *, references: bool) -> None:
     prefill = model.capabilities.prefill and style == "instruct"
     control = model.provider == "control"
     n_samples = spec.n_samples if plan.generations is None else _equally_many(plan.generations)
-    suites = await plan.drive.load(style, n_samples, prefill=prefill, references=references or control)
+    suites = await plan.drive.load(
+        style,
+        n_samples,
+        prefill=prefill,
+        references=references or control,
+        final=plan.generations is not None,
+    )
     _refuse_unscored(spec, model, style, suites)
     for suite in suites:
         if suite.languages and max(spec.k) > 1:
@@ -79,6 +85,7 @@ async def load(plan: Plan, *, references: bool) -> None:
         if plan.generations is not None:
             ids = [task_id for task_id, _ in suite.problems]
             plan.generations.counts(ids, ids)
+            plan.model = Recorded(spec.model, plan.generations, ids)
 
 
 def refuse_other_data(plan: Plan, record: RunRecord) -> None:
@@ -129,10 +136,8 @@ def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite
                 f"{spec.generations} is not what it was when the run began: its SHA-256 is "
                 f"{generations.sha256[:12]} here, {str(spec.generations_sha256)[:12]} in the run; give that file again"
             )
-        if loaded:
-            known = [problem.task_id for problem in loaded[0][1].problems]
-        else:
-            known = [str(number) for number in range(len(generations.in_order))]
+        # A harness that owns its loop says its problems' names later.
+        known = [problem.task_id for problem in loaded[0][1].problems] if loaded else []
         model = Recorded(spec.model, generations, known)
     else:
         model = models.make(spec.model, options.catalog)

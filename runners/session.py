@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import signal
 import time
@@ -11,6 +12,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import sandbox as sandboxes
@@ -23,7 +25,7 @@ from results.records import RunRecord, RunStatus, to_record
 from results.store import Store
 from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
-from runners.output import write
+from runners.output import to_file, write
 from runners.pipeline import Pipeline
 from runners.plan import Plan, fresh, load, refuse_other_data, resumed, started
 from runners.progress import Display, Tally
@@ -98,12 +100,22 @@ async def _evaluate(options: Options, store: Store, begun: Sequence[tuple[RunSpe
         raise errors[0][1]
     records = [store.run(run.record.run_id) for run in runs]
     write(options, store, records)
+    _save_generations(options, plans[0], records[0])
     if errors:  # of one model of several: the others have gone on without it
         raise errors[0][1]
     unfinished = [record.run_id for record in records if record.status != "complete"]
     for run_id in unfinished:
         _say_resume(options, run_id)
     return INTERRUPTED if interrupt.asked else UNGRADED if unfinished else 0
+
+
+def _save_generations(options: Options, plan: Plan, record: RunRecord) -> None:
+    """Write what a harness has made of the answers to its only suite: a list for each problem."""
+    if options.save_generations is not None and plan.drive is not None:
+        [suite] = record.suites
+        made = plan.drive.generations.get(suite.name, {})
+        lists = [made.get(number, []) for number in range(len(suite.problems))]
+        to_file(Path(options.save_generations), [json.dumps(lists)])
 
 
 async def _session(

@@ -34,6 +34,8 @@ class Options:
     num_fewshot: int | None = None
     system_prompt: str | None = None
     fewshot_as_multiturn: bool | None = None
+    prompt_kind: str | None = None
+    save_generations: str | None = None
     n_samples: int | None = None
     k: tuple[int, ...] | None = None
     temperature: float | None = None
@@ -118,6 +120,7 @@ def specs(options: Options) -> list[RunSpec]:
         num_fewshot=options.num_fewshot,
         system_prompt=options.system_prompt,
         fewshot_as_multiturn=options.fewshot_as_multiturn is not False,
+        prompt_kind=options.prompt_kind,
     )
     if given is None and spec.n_samples is not None:
         refuse_too_few(max(spec.k), spec.n_samples)
@@ -159,14 +162,20 @@ def refuse_too_few(k: int, n_samples: int, suite: str = "") -> None:
 def _refuse_unfit(options: Options, suites: Sequence[SuiteRef], driven: set[str]) -> None:
     """Raises UsageError for settings that these suites cannot have, or cannot share."""
     others = sorted({suite.harness for suite in suites} - driven)
-    for name, value in (
-        ("--include-path", options.include),
-        ("--num-fewshot", options.num_fewshot),
-        ("--system-prompt", options.system_prompt),
-        ("--fewshot-as-multiturn", options.fewshot_as_multiturn),
+    for name, harness, value in (
+        ("--include-path", "lm-eval", tuple(options.include) or None),
+        ("--num-fewshot", "lm-eval", options.num_fewshot),
+        ("--system-prompt", "lm-eval", options.system_prompt),
+        ("--fewshot-as-multiturn", "lm-eval", options.fewshot_as_multiturn),
+        ("--prompt", "bigcode", options.prompt_kind),
+        ("--save-generations", "bigcode", options.save_generations),
     ):
-        if value not in (None, ()) and not driven:
-            raise UsageError(f"{name} is a setting of lm-eval's tasks, and this run has none: add --harness lm-eval")
+        if value is not None and harness not in driven:
+            raise UsageError(
+                f"{name} is a setting of {harness}'s tasks, and this run has none: add --harness {harness}"
+            )
+    if options.save_generations is not None and (len(suites) > 1 or len(options.models) > 1):
+        raise UsageError("--save-generations names one file, for one --model on one --task")
     if len(driven) > 1:
         raise UsageError(f"{' and '.join(sorted(driven))} are not evaluated in one run: make a run for each")
     lacking = [n for n, v in (("--temperature", options.temperature), ("--n-samples", options.n_samples)) if v is None]
@@ -247,6 +256,7 @@ def differences(options: Options, stored: RunSpec) -> list[str]:
             ("--num-fewshot", options.num_fewshot, stored.num_fewshot),
             ("--system-prompt", options.system_prompt, stored.system_prompt),
             ("--fewshot-as-multiturn", options.fewshot_as_multiturn, stored.fewshot_as_multiturn),
+            ("--prompt", options.prompt_kind, stored.prompt_kind),
         )
         if value is not None
     }

@@ -95,6 +95,9 @@ PATH = click.Path(path_type=str)
 @click.option("--system-prompt", metavar="TEXT", help="What lm-eval's prompts begin with.")
 @click.option("--fewshot-as-multiturn/--fewshot-as-one", default=None, help="Worked examples as turns of a chat, or in "
               "one.  [default: turns]")  # fmt: skip
+@click.option("--prompt", "prompt_kind", metavar="KIND", help="BigCode's kind of prompt for HumanEvalPack.  "
+              "[default: instruct]")  # fmt: skip
+@click.option("--save-generations", type=PATH, metavar="FILE", help="Write BigCode's generations.json.")
 @click.option("--n-samples", "-n", type=POSITIVE, help="Samples of each problem.  [default: 1, or lm-eval's task's]")
 @click.option("--k", type=Numbers(), help="The k of pass@k, as in 1,10,100.  [default: 1]")
 @click.option("--temperature", type=Real(min=0), help="Sampling temperature.  [default: 0, or lm-eval's "

@@ -14,8 +14,8 @@ FORMATS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parque
 class Data:
     """Stands before `datasets.load_dataset`.
 
-    local: a task's name, or its data set's on the hub → a file or folder, which is taken in place of it. num_fewshot: of
-    worked examples, as the run asks for them; None: as the tasks do.
+    local: a task's name, or its data set's on the hub → a file or folder, which is taken in place of it.
+    num_fewshot: of worked examples, as the run asks for them; None: as the tasks do.
     """
 
     def __init__(self, local: Mapping[str, str], num_fewshot: int | None) -> None:

@@ -1,0 +1,83 @@
+"""`python -m adapters.hosts.bigcode FD HOME`: the harness's evaluation, asked for and answered over a line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adapters.hosts.wire import Line, Refused, host
+from core.imports import lean
+
+
+def prepare() -> None:
+    """Import the harness, in a folder of this process's own that looks to it like its checkout."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    home = Path(sys.argv[2])
+    # It reads its examples from the working directory, writes logs there, and takes every file of earlier runs in the
+    # temporary folder for its own.
+    folder = tempfile.mkdtemp(prefix="touchstone-bigcode-")
+    tempfile.tempdir = folder
+    os.chdir(folder)
+    (Path(folder) / "bigcode_eval").symlink_to(home / "bigcode_eval")
+    sys.path.insert(0, str(home))
+    warnings.simplefilter("ignore")
+    with lean("chardet"):
+        import datasets  # noqa: F401
+
+
+def run(line: Line, job: Mapping[str, Any]) -> None:
+    """Evaluate. The job is what `adapters.bigcode` sends first, and how it is put comes second. Raises Refused."""
+    from adapters.hosts.bigcode import execution
+    from adapters.hosts.bigcode.asked import Asked
+    from adapters.hosts.bigcode.registry import make, tasks
+    from adapters.hosts.lm_eval.data import Data, first_line
+
+    data = Data(job["datasets"], None)
+    data.install()
+
+    def execute(programs: execution.Programs, language: str) -> list[list[bool | None]]:
+        return Asked.at_work.run(programs, language)
+
+    execution.install(execute)
+    known, asked = tasks(), []
+    for name in job["tasks"]:
+        data.task = {"task": name, "test_split": "test"}
+        try:
+            made = make(known[name], job["prompt"], job["descriptions"])
+            module = importlib.import_module(known[name].__module__)
+            execution.hook(module, execute)
+            asked.append(Asked(name, made, line, job))
+        except Exception as error:
+            raise Refused(
+                f"BigCode's task '{name}' cannot be loaded: {type(error).__name__}: {first_line(error)}"
+            ) from error
+    for unused in sorted({*job["datasets"]} - data.used):
+        raise Refused(f"--dataset {unused}=…: no task of this run takes its data from '{unused}'")
+    put = line.reply(PUT)
+    for each in asked:
+        each.put(put)
+    line.tell({"loaded": [each.description() for each in asked]})
+    for each in asked:
+        each.ask()
+    for each in asked:
+        try:
+            each.evaluate()
+        except Exception as error:
+            raise Refused(
+                f"BigCode's task '{each.name}' failed: {type(error).__name__}: {first_line(error)}"
+            ) from error
+
+
+PUT = 0
+"""The number under which it comes how the questions are put."""
+
+if __name__ == "__main__":
+    host(run, prepare)
