@@ -38,7 +38,7 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     from adapters.hosts.bigcode import execution
     from adapters.hosts.bigcode.asked import Asked
     from adapters.hosts.bigcode.registry import make, tasks
-    from adapters.hosts.lm_eval.data import Data, first_line
+    from adapters.hosts.data import Data, first_line
 
     data = Data(job["datasets"], None)
     data.install()

@@ -29,9 +29,9 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     """Evaluate. The job is what `adapters.lm_eval` sends first, and how it is put comes second. Raises Refused."""
     from lm_eval import evaluator
 
+    from adapters.hosts.data import Data
     from adapters.hosts.lm_eval.bridge import Bridge, Questions
     from adapters.hosts.lm_eval.code import Verdicts, install
-    from adapters.hosts.lm_eval.data import Data
     from adapters.hosts.lm_eval.results import tell_results
     from adapters.hosts.lm_eval.tasks import Tasks
     from adapters.hosts.lm_eval.watched import Watched

@@ -11,7 +11,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, Kind, TaskIndex
 
-from adapters.hosts.lm_eval.data import Data, first_line
+from adapters.hosts.data import Data, first_line
 from adapters.hosts.wire import Refused
 
 

@@ -52,12 +52,14 @@ class Data:
 
     def _local(self, task: str, place: Path, config: str | None, options: dict[str, Any]) -> Any:
         """The splits of a file, which is the one that is evaluated on, or of a folder with a file for each."""
+        wanted = str(self.task.get("test_split") or self.task.get("validation_split") or "test")
         if place.is_file():
-            wanted = self.task.get("test_split") or self.task.get("validation_split") or "test"
-            files = {str(wanted): [place]}
+            files = {wanted: [place]}
         elif place.is_dir():
             files = _splits(place / config) if config and (place / config).is_dir() else {}
-            files = files or _splits(place)
+            # One of several parts of a data set may be a file called after it.
+            named = [path for path in _files(place) if path.name.split(".")[0] == config]
+            files = files or ({wanted: named} if named else _splits(place))
         else:
             raise Refused(f"--dataset {task}={place}: there is no such file or folder")
         try:
@@ -117,10 +119,13 @@ class Data:
 def _splits(folder: Path) -> dict[str, list[Path]]:
     """The data files of a folder by the splits in their names, as in test.jsonl.gz or train-00000-of-2.parquet."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and _suffix(path) in FORMATS:
-            found.setdefault(path.name.split(".")[0].split("-")[0], []).append(path)
+    for path in _files(folder):
+        found.setdefault(path.name.split(".")[0].split("-")[0], []).append(path)
     return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and _suffix(path) in FORMATS]
 
 
 def _suffix(path: Path) -> str:
