@@ -43,8 +43,12 @@ def _called(statements: Sequence[ast.stmt]) -> str:
     is no other.
     """
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    bound = {name for statement in statements for node in ast.walk(statement) for name in _bound(node)}
-    for part in ([each for each in statements if not isinstance(each, definitions)], statements):
+    at_once = [statement for statement in statements if not isinstance(statement, definitions)]
+    # What a definition binds within itself means nothing outside of it.
+    outside = {name for statement in statements for name in _bound(statement)}
+    outside |= {name for statement in at_once for node in ast.walk(statement) for name in _bound(node)}
+    inside = {name for statement in statements for node in ast.walk(statement) for name in _bound(node)}
+    for part, bound in ((at_once, outside), (statements, inside)):
         calls = [node for statement in part for node in ast.walk(statement) if isinstance(node, ast.Call)]
         used = [node.id for call in calls for node in (call.func, *call.args) if isinstance(node, ast.Name)]
         if names := [name for name in used if name not in bound]:
