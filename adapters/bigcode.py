@@ -88,7 +88,7 @@ class BigCode(Driven):
             "descriptions": datasets.pop(DESCRIPTIONS, None),
             "datasets": datasets,
             "limit": spec.limit,
-            "prompt": spec.prompt_kind or "instruct",
+            "prompt": spec.prompt_kind,
             "stop": list(params.stop),
             "params": {
                 "temperature": TEMPERATURE if params.temperature is None else params.temperature,

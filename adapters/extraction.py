@@ -68,6 +68,21 @@ def extract(answer: str, entry_point: str) -> Solution | None:
     return Solution(spoken, "raw")
 
 
+def fenced(answer: str, entry_point: str) -> str | None:
+    """The code of a chat answer in another language than Python: the last closed fence that holds the entry point, else
+    the longest that does, else the longest; None where there is no fence.
+
+    entry_point: empty where its name is not known.
+    """
+    blocks = _blocks(_Text(_spoken(answer)))
+    best = max(
+        enumerate(blocks),
+        key=lambda each: (entry_point in each[1].code, each[1].closed, each[0] if entry_point else len(each[1].code)),
+        default=None,
+    )
+    return None if best is None else best[1].code
+
+
 def parse(code: str, flags: int = 0) -> ast.Module:
     """The syntax tree of `code`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -65,15 +66,14 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     for each in asked:
         each.put(put)
     line.tell({"loaded": [each.description() for each in asked]})
-    for each in asked:
-        each.ask()
-    for each in asked:
-        try:
-            each.evaluate()
-        except Exception as error:
-            raise Refused(
-                f"BigCode's task '{each.name}' failed: {type(error).__name__}: {first_line(error)}"
-            ) from error
+    for step in (Asked.ask, Asked.evaluate):
+        for each in asked:
+            try:
+                step(each)
+            except Exception as error:
+                logging.getLogger(__name__).exception("BigCode failed")
+                why = f"{type(error).__name__}: {first_line(error)}"
+                raise Refused(f"BigCode's task '{each.name}' failed: {why}") from error
 
 
 PUT = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,7 +27,8 @@ class Asked:
     def __init__(self, name: str, task: Any, line: Line, job: Mapping[str, Any]) -> None:
         self.name, self.task, self._line = name, task, line
         self._params: dict[str, Any] = job["params"]
-        self._module = module_of(type(task).__mro__[1] if type(task).__module__ == "" else type(task))
+        self._module = module_of(type(task))
+        self._describes = name.startswith("humanevalexplaindescribe")
         dataset = task.get_dataset()
         count = len(dataset) if job["limit"] is None else min(job["limit"], len(dataset))
         self._docs = [dataset[number] for number in range(count)]
@@ -36,6 +38,10 @@ class Asked:
         self._numbers: dict[tuple[int, int], int] = {}
         self._kept: list[tuple[int, list[int]]] = []
         """The documents that are evaluated, and the samples of each."""
+        self._generations: list[list[str]] = []
+        """Theirs."""
+        self._ranks: Counter[tuple[int, int]] = Counter()
+        """How many programs of a sample have been executed."""
 
     def put(self, put: Mapping[str, Any]) -> None:
         """See how it is to be put."""
@@ -77,8 +83,7 @@ class Asked:
 
     def evaluate(self) -> None:
         """Process the answers as the harness does, and say what it finds."""
-        generations: list[list[str]] = []
-        self._kept.clear()
+        generations = self._generations
         for number in range(len(self._docs)):
             replies = [self._line.reply(self._numbers[number, repeat]) for repeat in range(self._repeats)]
             places = [repeat for repeat, reply in enumerate(replies) if "text" in reply]
@@ -87,27 +92,38 @@ class Asked:
                 generations.append([self._generation(number, replies[repeat]["text"]) for repeat in places])
         for of_one, (number, _) in zip(generations, self._kept, strict=True):
             self._line.tell({"generations": {"suite": self.name, "number": number, "of": of_one}})
-        results = self._processed(generations) if generations else {}
-        for number, _ in self._kept:
-            self._line.tell({"document": {"suite": self.name, "task_id": self._ids[number], "reported": {}}})
-        for number in {*range(len(self._docs))} - {number for number, _ in self._kept}:
-            self._line.tell({"document": {"suite": self.name, "task_id": self._ids[number], "reported": {}}})
+        results = self._processed(generations) if generations and not self._describes else {}
+        for task_id in self._ids:
+            self._line.tell({"document": {"suite": self.name, "task_id": task_id, "reported": {}}})
         self._line.tell({"row": self._row(results)})
 
     def run(self, programs: execution.Programs, language: str) -> list[list[bool | None]]:
-        """Have programs executed: those of the documents and samples that are kept, in their order."""
+        """Have programs executed: of the samples that are kept, some or all of them, in whatever order."""
+        places = self._places(programs)
         numbers = [
-            [self._execute(number, place, program, language) for place, program in zip(places, of_one, strict=True)]
-            for (number, places), of_one in zip(self._kept, programs, strict=True)
+            [self._execute(place, program, language) for place, program in zip(of_places, of_one, strict=True)]
+            for of_places, of_one in zip(places, programs, strict=True)
         ]
         return [[self._line.reply(number)["passed"] for number in of_one] for of_one in numbers]
+
+    def _places(self, programs: execution.Programs) -> list[list[tuple[int, int]]]:
+        """Which sample each program is of: by its place, or, where the metric is asked in another shape, by its text."""
+        shape = [[(number, place) for place in places] for number, places in self._kept]
+        if [len(of_one) for of_one in programs] == [len(of_one) for of_one in shape]:
+            return shape
+        found: dict[str, list[tuple[int, int]]] = {}
+        for of_places, of_one in zip(shape, self._generations, strict=True):
+            for place, text in zip(of_places, of_one, strict=True):
+                found.setdefault(text, []).append(place)
+        # One that stands there several times is each of them in turn.
+        return [[_next(found[solution]) for solution, _ in of_one] for of_one in programs]
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _named(self) -> list[str]:
         """The documents' own names, where each has one."""
         for field in ("task_id", "name"):
-            names = [str(doc.get(field, "")) for doc in self._docs]
+            names = [str(_field(doc, field) or "") for doc in self._docs]
             if all(names) and len(set(names)) == len(names):
                 return names
         return [str(number) for number in range(len(self._docs))]
@@ -129,7 +145,7 @@ class Asked:
 
     def _language(self) -> str | None:
         """The sandbox's name of what is executed; None: nothing is."""
-        if not getattr(self.task, "requires_execution", False):
+        if self._describes or not getattr(self.task, "requires_execution", False):
             return None
         if self._module == "multiple":
             return execution.LANGUAGES[str(self.task.language)]
@@ -141,14 +157,15 @@ class Asked:
         """What the control models answer."""
         if not self._references:
             return {"reference": "", "wrong": [""]}
-        right = str(doc.get("canonical_solution") or doc.get("code") or "")
+        right = str(_field(doc, "canonical_solution") or _field(doc, "code") or "")
         prompt = self.task.get_prompt(doc)
-        if isinstance(prompt, str) and not prompt.endswith("\n") and not self._chat:
-            right = "\n" + right
-        wrong = str(doc.get("buggy_solution") or "\n    return None\n")
+        gap = "" if self._chat or not isinstance(prompt, str) or prompt.endswith("\n") else "\n"
+        right, wrong = gap + right, gap + str(_field(doc, "buggy_solution") or "    return None\n")
         if self._chat:
-            whole = f"{doc.get('prompt', '')}{doc.get('canonical_solution', '') or doc.get('code', '')}"
-            right, wrong = f"```\n{whole}\n```", f"```\n{doc.get('prompt', '')}{wrong}\n```"
+            whole = (
+                f"{_field(doc, 'prompt') or ''}{_field(doc, 'canonical_solution') or '' or _field(doc, 'code') or ''}"
+            )
+            right, wrong = f"```\n{whole}\n```", f"```\n{_field(doc, 'prompt') or ''}{wrong}\n```"
         return {"reference": right, "wrong": [wrong]}
 
     # ── what becomes of it ───────────────────────────────────────────────────────────────────────────────────────────
@@ -161,39 +178,54 @@ class Asked:
         prompt = self.task.get_prompt(doc)
         if isinstance(prompt, dict):
             prompt = prompt["context"]
-        if self._chat and (whole := self._whole(doc, text)) is not None:
+        if self._chat and (whole := self._whole(number, doc, prompt, text)) is not None:
             return whole
         generation: str = self.task.postprocess_generation(prompt + text, number)
         return generation
 
-    def _whole(self, doc: Any, answer: str) -> str | None:
+    def _whole(self, number: int, doc: Any, prompt: str, answer: str) -> str | None:
         """The program in a chat's answer; None where there is no fence, and the answer is taken as a continuation."""
-        entry = str(doc.get("entry_point") or "")
-        found = extraction.extract(answer, entry)
-        if found is None or found.method == "raw":
-            return None
-        if self._language() == "python" and entry and isinstance(prompt := doc.get("prompt"), str):
-            return humaneval.whole(prompt, entry, found.code)
-        return found.code
+        entry = str(_field(doc, "entry_point") or "")
+        if self._language() == "python" and self._module != "multiple":
+            found = extraction.extract(answer, entry)
+            if found is None or found.method == "raw":
+                return None
+            asked = _field(doc, "prompt")
+            return humaneval.whole(asked, entry, found.code) if entry and isinstance(asked, str) else found.code
+        code = extraction.fenced(answer, entry)
+        if code is None or self._module != "multiple":
+            return code
+        # Its tests begin where a continuation was cut off, as with the function's last brace.
+        above, _, signature = prompt.rpartition("\n")
+        at = code.find(signature.strip())
+        if at < 0:
+            continued: str = self.task.postprocess_generation(f"{prompt}\n{code}", number)
+            return continued
+        begun = at + len(signature.strip())
+        body = self.task._stop_at_stop_token(code[begun:], self.task.stop_words)
+        first = next((line for line in above.split("\n") if line.strip()), "")
+        return f"{'' if first in code[:at] else above}\n{code[:begun]}{body}"
 
     def _processed(self, generations: list[list[str]]) -> dict[str, Any]:
         """What the harness finds."""
         Asked.at_work = self
         references = [self.task.get_reference(self._docs[number]) for number, _ in self._kept]
-        docs = [self._docs[number] for number, _ in self._kept]
-        if len(docs) < len(self._docs) or self._module == "multiple":
-            self.task.get_dataset = lambda: _Docs(docs)
+        docs = _Docs(self._docs[number] for number, _ in self._kept)
+        self.task.get_dataset = lambda: docs
         if self._module == "multiple":
             programs = [[(each, test) for each in of_one] for of_one, test in zip(generations, references, strict=True)]
             outcomes = self.run(programs, str(self._language()))
             execution.known.update({doc["name"]: passed for doc, passed in zip(docs, outcomes, strict=True)})
-        results: dict[str, Any] = self.task.process_results(generations, references)
+        # A copy, since some tasks write over what they are given.
+        results = self.task.process_results([list(of_one) for of_one in generations], references)
         fewest = min(len(places) for _, places in self._kept)
-        return {name: value for name, value in results.items() if not _beyond(name, fewest)}
+        return {name: value for name, value in _flat(results).items() if not _beyond(name, fewest)}
 
-    def _execute(self, number: int, place: int, program: tuple[str, str], language: str) -> int:
+    def _execute(self, place: tuple[int, int], program: tuple[str, str], language: str) -> int:
         solution, tests = program
-        key = {"suite": self.name, "task_id": self._ids[number], "index": place, "rank": 0}
+        number, index = place
+        key = {"suite": self.name, "task_id": self._ids[number], "index": index, "rank": self._ranks[place]}
+        self._ranks[place] += 1
         return self._line.ask({"execute": {**key, "solution": solution, "tests": tests, "language": language}})
 
     def _row(self, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +240,10 @@ class Asked:
             "members": [],
             "metrics": metrics,
             "higher_is_better": dict.fromkeys(results, True),
-            "details": {"version": VERSION, "results": json.loads(json.dumps(results, default=str))},
+            "details": {
+                "version": VERSION,
+                "results": json.loads(json.dumps(results, default=str), parse_constant=str),
+            },
         }
 
 
@@ -223,10 +258,28 @@ class _Docs(list[Any]):
         return [self[number] for number in numbers]
 
 
+def _next(places: list[tuple[int, int]]) -> tuple[int, int]:
+    places.append(places.pop(0))
+    return places[-1]
+
+
+def _flat(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures that stand in several tables of a task's, under the names of both."""
+    flat: dict[str, Any] = {}
+    for name, value in results.items():
+        flat |= {f"{name} {inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
 def _beyond(name: str, fewest: int) -> bool:
     """Whether a figure is a pass@k with fewer samples than k."""
-    k = name.removeprefix("pass@")
-    return name.startswith("pass@") and k.isdecimal() and int(k) > fewest
+    _, at, k = name.rpartition("pass@")
+    return bool(at) and k.isdecimal() and int(k) > fewest
+
+
+def _field(doc: Any, name: str) -> Any:
+    """A document's field; None where it has none of that name, or has none at all."""
+    return doc.get(name) if isinstance(doc, Mapping) else None
 
 
 def _number(value: Any) -> float | None:

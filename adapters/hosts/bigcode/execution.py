@@ -113,7 +113,10 @@ def figures(passed: Sequence[Sequence[bool | None]], k: Any) -> tuple[dict[str, 
         for n in ks
         if len(judged) and (totals >= n).all()
     }
-    logs = {number: [(i, {"passed": bool(ok)}) for i, ok in enumerate(each)] for number, each in enumerate(passed)}
+    logs = {
+        number: [(i, {"passed": ok}) for i, ok in enumerate(each) if ok is not None]
+        for number, each in enumerate(passed)
+    }
     return found, logs
 
 

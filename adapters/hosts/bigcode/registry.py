@@ -35,11 +35,14 @@ def module_of(task: Any) -> str:
     return str(task.__module__).rpartition(".")[2]
 
 
-def make(task: Any, prompt: str, descriptions: str | None) -> Any:
-    """A task, made with what it asks for of these. prompt: the kind of prompt, of tasks that have several."""
+def make(task: Any, prompt: str | None, descriptions: str | None) -> Any:
+    """A task, made with what it asks for of these, where it is given: else as it is by itself.
+
+    prompt: the kind of prompt, of tasks that have several. descriptions: a file.
+    """
     given = {"prompt": prompt, "load_data_path": descriptions}
     takes = inspect.signature(task).parameters
-    return task(**{name: value for name, value in given.items() if name in takes})
+    return task(**{name: value for name, value in given.items() if name in takes and value is not None})
 
 
 @contextmanager
