@@ -153,6 +153,22 @@ async def test_test_code_when_it_hands_over_what_cannot_cross_then_is_no_verdict
     assert verdict(beside, await sandbox.run(beside)).status is Status.PASSED
 
 
+async def test_test_code_when_it_may_run_beside_then_it_does_only_where_something_cannot_cross(
+    sandbox: Sandbox,
+) -> None:
+    for checks, judging, status in (
+        ("assert f(lambda: 1) == 1", "one-process", Status.PASSED),
+        ("assert f(lambda: 1) == 2", "one-process", Status.FAILED),
+        ("assert f(1) == 1", "two-process", Status.CRASHED),
+        ("assert g(1) == 1", "two-process", Status.PASSED),
+        ("assert g(1) == 2", "two-process", Status.FAILED),
+    ):
+        candidate = asked("def f(x): return x()\ndef g(x): return x", f"def check(f):\n    {checks}")
+        either = replace(candidate, tests=replace(candidate.tests, shared=None))
+        execution = await sandbox.run(either)
+        assert (execution.judging, verdict(either, execution).status) == (judging, status), checks
+
+
 async def test_memory_when_a_candidate_searches_its_own_then_no_test_and_no_expected_value_is_there(
     sandbox: Sandbox,
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_fakes import ROOT, sample, suite
 
-from core.types import Completion, Status
+from core.types import Completion, Metric, Reported, Status
 from results.metrics import Counts, metric, pass_at_k, score
 
 DATA = Path(os.environ.get("TOUCHSTONE_DATA", ROOT.parent / "shared" / "data"))
@@ -167,6 +167,35 @@ def test_score_of_several_turns_then_one_sample_with_the_status_that_ended_it(tu
     graded = fate is not None and fate.graded
     assert got.metrics["pass@1"].value == (float(fate is Status.PASSED) if graded else None)
     assert (got.metrics["pass@1"].bounds is None) == graded
+
+
+@pytest.mark.parametrize(
+    ("turns", "fate"),
+    [
+        ([Status.SCORED, Status.SCORED], Status.SCORED),
+        ([Status.SCORED, Status.GENERATION_ERROR], Status.GENERATION_ERROR),
+        ([Status.SCORED, Status.REFUSED], Status.REFUSED),
+        ([Status.SCORED], None),
+    ],
+)
+def test_score_when_its_harness_scores_a_sample_then_it_is_graded_once_each_turn_is(turns, fate):
+    asked = suite(problems=("a", "b"), turns=2)
+    others = [sample("b", 0, turn, Status.SCORED) for turn in range(2)]
+    got = score(asked, "m/x", [*(sample("a", 0, turn, s) for turn, s in enumerate(turns)), *others], [1])
+    counted = {status: n for status, n in got.ledger.items() if n}
+    assert counted == Counter([Status.SCORED, *([] if fate is None else [fate])])
+    assert got.metrics == {}  # none of them is a yes or a no
+
+
+def test_score_when_a_harness_reports_then_its_figures_stand_behind_ours_where_samples_pass_or_not():
+    theirs = Metric(0.5, 0.1, None, 2)
+    reported = Reported("lm-eval", "easy", {"pass_at_1,none": theirs}, {"pass_at_1": True})
+    asked = suite(problems=("a", "b"), harness="lm-eval")
+    judged = score(asked, "m/x", [sample("a"), sample("b", status=Status.FAILED)], [1], reported)
+    assert list(judged.metrics) == ["pass@1", "pass_at_1,none"]
+    assert judged.metrics["pass@1"].value == 0.5 and judged.metrics["pass_at_1,none"] == theirs
+    scored = score(asked, "m/x", [sample("a", status=Status.SCORED)], [1], reported)
+    assert scored.metrics == {"pass_at_1,none": theirs} and scored.reported is reported
 
 
 @pytest.mark.parametrize(

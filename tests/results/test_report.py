@@ -7,7 +7,19 @@ import pytest
 from results_fakes import ROOT, run, sample, suite
 
 from core.errors import UnknownName
-from core.types import CaseVerdict, Completion, Message, RunSpec, SamplingParams, Solution, Status, SuiteRef, Verdict
+from core.types import (
+    CaseVerdict,
+    Completion,
+    Message,
+    Metric,
+    Reported,
+    RunSpec,
+    SamplingParams,
+    Solution,
+    Status,
+    SuiteRef,
+    Verdict,
+)
 from results.metrics import score
 from results.report import SHOWN, render
 
@@ -166,3 +178,16 @@ def test_render_of_hostile_text_then_it_stays_in_its_place():
 def test_render_of_an_unknown_template_then_unknown_name_with_what_there_is():
     with pytest.raises(UnknownName, match="report, summary"):
         render(run(), [], [], "sumary")
+
+
+@pytest.mark.parametrize("template", ["report", "summary"])
+def test_render_when_a_harness_reports_then_its_table_stands_for_ours(template):
+    figures = {"acc,none": Metric(0.5, 0.25, None, 2)}
+    asked = suite(harness="lm-eval")
+    record, samples = run(asked), [sample(status=Status.SCORED), sample("sub", status=Status.SCORED)]
+    both = Reported("lm-eval", "both", figures, members=("easy",), group=True)
+    scores = [score(asked, "m/x", samples, [1], Reported("lm-eval", "easy", figures))]
+    text = render(record, scores, samples, template, [both])
+    assert text.index("lm-eval/both (group)") < text.index("| lm-eval/easy ")
+    assert "0.5000" in text and "pass@1" not in text
+    assert "Samples that did not pass" not in text

@@ -11,8 +11,8 @@ from itertools import product
 import pytest
 from results_fakes import ROOT, run, sample, suite
 
-from core.errors import BadData, StorageError, UnknownName, UsageError
-from core.types import Completion, Message, SampleKey, Status
+from core.errors import BadData, RunMismatch, StorageError, UnknownName, UsageError
+from core.types import Completion, Message, Metric, Reported, SampleKey, Status
 from results import sql
 from results.records import ProblemRecord
 from results.store import RunSummary, Store
@@ -285,6 +285,53 @@ def test_save_completion_twice_then_value_error_and_the_first_stays(store):
     assert store.completion(RUN, sample().key) == Completion("first")
 
 
+def test_completion_when_it_answered_another_prompt_then_run_mismatch(store):
+    store.begin(run())
+    key = sample().key
+    store.save_completion(RUN, key, PROMPT, Completion("x"))
+    assert store.completion(RUN, key, PROMPT) == Completion("x")
+    for other in ("Write add.", (Message("user", "Write add"),), (Message("system", "Write add."),)):
+        with pytest.raises(RunMismatch, match=r"'easy' puts problem add otherwise than when the run began: give it"):
+            store.completion(RUN, key, other)
+    assert store.completion(RUN, sample("sub").key, "Write sub.") is None
+
+
+def test_answer_then_the_completion_with_the_prompt_that_it_answers(store):
+    store.begin(run(suite(n_samples=3)))
+    scored = Completion(" 4", logprob=-0.1, greedy=True, effective={"model": "m"})
+    store.save_completion(RUN, sample().key, "2 + 2 =", scored)
+    store.append(RUN, sample(index=1))
+    store.append(RUN, sample(index=2, status=Status.GENERATION_ERROR))
+    assert store.answer(RUN, sample().key) == ("2 + 2 =", scored)
+    assert store.answer(RUN, sample(index=1).key) == (sample().prompt, sample(index=1).completion)
+    assert store.answer(RUN, sample(index=2).key) is None
+    with pytest.raises(ValueError, match="is none of run"):
+        store.answer(RUN, sample(index=3).key)
+
+
+# ── what harnesses report ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reported(name="easy", value=0.25, **fields):
+    metrics = {"acc,none": Metric(value, 0.1, None, 3)}
+    return Reported("lm-eval", name, metrics, {"acc": True}, details={"n_shot": 0, "alias": "é"}, **fields)
+
+
+def test_reported_then_in_the_order_in_which_it_came(store):
+    store.begin(run(suite(), suite("hard")))
+    assert store.reported(RUN) == []
+    group = reported("both", members=("hard", "easy"), group=True)
+    store.report(RUN, [reported("hard"), reported(value=None), group])
+    assert store.reported(RUN) == [reported("hard"), reported(value=None), group]
+
+
+def test_report_when_it_is_said_again_then_the_new_figures_take_the_old_ones_place(store):
+    store.begin(run())
+    store.report(RUN, [reported(), reported("both", group=True)])
+    store.report(RUN, [reported("both", 0.5, group=True), reported(value=0.75)])
+    assert store.reported(RUN) == [reported(value=0.75), reported("both", 0.5, group=True)]
+
+
 def test_graded_then_the_keys_of_that_suite_alone(store):
     store.begin(run(suite(n_samples=2), suite("hard")))
     store.append(RUN, sample(index=1, status=Status.FAILED))
@@ -351,6 +398,7 @@ def test_finish_of_an_unknown_run_then_unknown_name(store):
 def closed(store):
     store.begin(run(suite(problems=("add",), n_samples=1, turns=2)))
     store.append(RUN, sample(status=Status.FAILED))
+    store.report(RUN, [reported()])
     store.finish(RUN, "complete", 1.0)
     return store
 
@@ -361,8 +409,9 @@ def closed(store):
         lambda store: store.append(RUN, sample(turn=1)),
         lambda store: store.save_completion(RUN, sample(turn=1).key, PROMPT, Completion("x")),
         lambda store: store.finish(RUN, "incomplete", 1.0),
+        lambda store: store.report(RUN, [reported(value=1.0)]),
     ],
-    ids=["append", "save_completion", "finish"],
+    ids=["append", "save_completion", "finish", "report"],
 )
 def test_a_closed_run_when_written_then_usage_error_and_nothing_changes(closed, write):
     before = closed.run(RUN), list(closed.samples(RUN))
@@ -371,7 +420,7 @@ def test_a_closed_run_when_written_then_usage_error_and_nothing_changes(closed, 
     assert (closed.run(RUN), list(closed.samples(RUN))) == before
 
 
-@pytest.mark.parametrize("table", ["runs", "suites", "problems", "completions", "samples"])
+@pytest.mark.parametrize("table", ["runs", "suites", "problems", "completions", "samples", "reported"])
 def test_a_closed_run_when_changed_by_plain_sql_then_refused(closed, url, table):
     db = sqlite3.connect(url)
     for statement in (f"UPDATE {table} SET rowid = rowid", f"DELETE FROM {table}"):

@@ -46,6 +46,13 @@ dataset_path: nobody/programs
 repeats: 3
 generation_kwargs: {until: ["\\ndef"], max_gen_toks: 64, do_sample: true, temperature: 0.8}
 """
+BOTH = """\
+group: both
+task: [sums, votes]
+aggregate_metric_list: [{metric: exact_match, aggregation: mean, weight_by_size: true, filter_list: [none, vote]}]
+metadata: {version: 1}
+"""
+MEMBERS = {"both": ("sums", "votes")}
 N_SUMS, N_CHOICES, N_PROGRAMS = 6, 4, 3
 CHOICES = 3
 """Of each document of arc_easy."""
@@ -65,10 +72,10 @@ def write_lines(path: Path, records: Iterable[Any]) -> Path:
 
 
 def write(folder: Path) -> tuple[str, ...]:
-    """The options with which the tasks `sums`, `votes` and `draws`, and the stock one `arc_easy`, are found."""
+    """The options with which the tasks `sums`, `votes` and `draws`, and the group `both`, are found."""
     tasks = folder / "tasks"
     tasks.mkdir()
-    for name, text in (("sums", SUMS), ("votes", VOTES), ("draws", DRAWS)):
+    for name, text in (("sums", SUMS), ("votes", VOTES), ("draws", DRAWS), ("both", BOTH)):
         (tasks / f"{name}.yaml").write_text(text.replace("STOCK", str(stock())))
     return "--include-path", str(tasks)
 
@@ -114,7 +121,7 @@ def answer(body: dict[str, Any]) -> str:
     prompt = body["prompt"]
     right = hashlib.sha256(f"{prompt} {body.get('seed')}".encode()).digest()[0] < 150
     if program := re.match(r"def add(\d)", prompt):
-        return f"    return x + {program[1] if right else 'None'}\n"
+        return f"    return x + {program[1] if right else 7}\n"
     n = int(re.findall(r"Q: (\d+)", prompt)[-1])
     return f"{2 * n}\n" if right else "7\n"
 
@@ -123,6 +130,7 @@ def answer(body: dict[str, Any]) -> str:
 class Run:
     """The options of a run, and what comes of it where nothing goes wrong."""
 
+    program: Program
     given: tuple[str, ...]
     document: dict[str, Any]
     asked: Counter[str]
@@ -132,10 +140,12 @@ class Run:
 def undisturbed(folder: Path, *tasks: str) -> Run:
     """A run of tasks, without a cache."""
     named = (word for name in tasks for word in ("-t", name))
-    given = ("-m", "openai/m", "--seed", "7", "--no-cache", *named, *write(folder), *datasets(folder, *tasks))
+    members = [member for name in tasks for member in MEMBERS.get(name, (name,))]
+    given = ("-m", "openai/m", "--seed", "7", "--no-cache", *named, *write(folder), *datasets(folder, *members))
+    program = Program(folder / "undisturbed.db")
     with ScoringServer(answer) as server:
-        (document,) = Program(folder / "undisturbed.db").documents(*given, OPENAI_BASE_URL=server.url)
-        return Run(given, document, texts(server.requests))
+        (document,) = program.documents(*given, OPENAI_BASE_URL=server.url)
+        return Run(program, given, document, texts(server.requests))
 
 
 def texts(requests: Iterable[Received]) -> Counter[str]:
@@ -160,8 +170,9 @@ def stored(program: Program) -> Counter[str]:
 
 
 def figures(document: dict[str, Any]) -> dict[str, Any]:
-    """What a run came to, by suite."""
-    return {result["suite"]: (result["metrics"], result["ledger"]) for result in document["results"]}
+    """What a run came to, by suite and group."""
+    groups = {group["name"]: group["metrics"] for group in document.get("groups", ())}
+    return groups | {result["suite"]: (result["metrics"], result["ledger"]) for result in document["results"]}
 
 
 class Gate:

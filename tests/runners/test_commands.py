@@ -111,7 +111,9 @@ def test_tasks_list_when_a_suite_is_named_then_its_tasks_are_shown(call):
     assert all(row["tests"] > 0 and row["turns"] > 0 for row in listed)
     assert "easy/redact-fields" in {row["task_id"] for row in listed}
     assert "easy/redact-fields" in call("tasks", "list", "eas*")[1]
-    assert len(json.loads(call("tasks", "list", "humaneval", "--json")[1])) == 164
+    rows = json.loads(call("tasks", "list", "humaneval", "--json")[1])
+    assert sum(row["harness"] == "native" for row in rows) == 164
+    assert [row["suite"] for row in rows if row["harness"] == "lm-eval"] == ["humaneval"]
 
 
 def test_tasks_show_when_a_task_is_named_then_prompt_tests_and_answers_are_shown(call):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.models import tiny
 from tests.models.serving import NAME, serving
+from tests.runners import lm_eval_tasks
 from tests.runners.test_bad_input import refused
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -70,3 +71,25 @@ def test_run_when_the_model_is_behind_a_real_server_then_its_tokens_and_times_ar
 
 def test_run_when_the_models_folder_is_not_there_then_one_line_says_so(inside):
     assert "there is no folder '~nobody-at-all/x'" in refused(inside("-m", "hf/~nobody-at-all/x", "-t", "humaneval"))
+
+
+@pytest.mark.parametrize("style", ["completion", "instruct"])
+def test_run_when_lm_eval_asks_a_model_in_this_process_then_it_answers_and_scores_alone_as_in_batches(
+    program, folder, style, tmp_path
+):
+    given = (
+        *("-m", f"hf/{folder}", "-t", "sums", "-t", "arc_easy", "--prompt-style", style, "--no-cache"),
+        *("--num-fewshot", "0", *lm_eval_tasks.write(tmp_path), *lm_eval_tasks.datasets(tmp_path, "sums", "arc_easy")),
+    )
+    found = []
+    for batch in ("1", "8"):
+        samples = tmp_path / f"samples{batch}.jsonl"
+        (document,) = program.documents(*given, "--dump-samples", str(samples), HF_BATCH=batch)
+        answers, choices = document["results"]
+        assert answers["ledger"]["scored"] == lm_eval_tasks.N_SUMS
+        assert choices["ledger"]["scored"] == lm_eval_tasks.N_CHOICES
+        assert choices["usage"]["completions"] == lm_eval_tasks.N_CHOICES * lm_eval_tasks.CHOICES
+        lines = [json.loads(line) for line in samples.read_text().splitlines()]
+        found.append([[(line["suite"], line["completion"], line["status"]) for line in lines]])
+        found[-1].append([result["metrics"] for result in document["results"]])
+    assert found[0] == found[1]

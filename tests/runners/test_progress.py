@@ -57,7 +57,7 @@ def test_tally_when_a_run_goes_on_then_what_was_done_before_counts_but_not_in_it
 
 def test_tally_when_nothing_is_done_then_nothing_is_guessed(clock):
     with Display() as display:
-        assert Tally(display, "m", 5, 0, print).line() == "m: 0/5 done, 0.0/s, none graded yet: "
+        assert Tally(display, "m", 5, 0, print).line() == "m: 0/5 done, 0.0/s, none graded yet"
 
 
 def test_display_when_there_is_a_terminal_then_each_run_has_a_line_and_none_is_said(monkeypatch):

@@ -40,6 +40,8 @@ class Asked:
         """The documents that are evaluated, and the samples of each."""
         self._generations: list[list[str]] = []
         """Theirs."""
+        self._by_text: dict[str, list[tuple[int, int]]] = {}
+        """The samples of each text."""
         self._ranks: Counter[tuple[int, int]] = Counter()
         """How many programs of a sample have been executed."""
 
@@ -107,16 +109,16 @@ class Asked:
         return [[self._line.reply(number)["passed"] for number in of_one] for of_one in numbers]
 
     def _places(self, programs: execution.Programs) -> list[list[tuple[int, int]]]:
-        """Which sample each program is of: by its place, or, where the metric is asked in another shape, by its text."""
+        """Which sample each program is of: by its place, or by its text where the metric is asked in another shape."""
         shape = [[(number, place) for place in places] for number, places in self._kept]
         if [len(of_one) for of_one in programs] == [len(of_one) for of_one in shape]:
             return shape
-        found: dict[str, list[tuple[int, int]]] = {}
-        for of_places, of_one in zip(shape, self._generations, strict=True):
-            for place, text in zip(of_places, of_one, strict=True):
-                found.setdefault(text, []).append(place)
-        # One that stands there several times is each of them in turn.
-        return [[_next(found[solution]) for solution, _ in of_one] for of_one in programs]
+        if not self._by_text:
+            for of_places, of_one in zip(shape, self._generations, strict=True):
+                for place, text in zip(of_places, of_one, strict=True):
+                    self._by_text.setdefault(text, []).append(place)
+        # A text that several samples share is each of them in turn.
+        return [[_next(self._by_text[solution]) for solution, _ in of_one] for of_one in programs]
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────
 
