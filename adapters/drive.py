@@ -50,8 +50,10 @@ class HostedDrive(Drive):
     async def requests(self) -> AsyncIterator[Request]:
         """See `Drive.requests`."""
         for _ in range(self._expected):
-            while "ask" not in (message := await self._hosted.receive()):
+            while (message := await self._hosted.receive()) is not None and "ask" not in message:
                 pass
+            if message is None:
+                return
             yield self._request(message["ask"])
 
     async def run(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import builtins
 import io
+import re
 from collections.abc import Sequence
 
 from core.types import Candidate, Limits, Solution, Tests
 
 PYTHON = "python"
+_CLASS = re.compile(r"_*[A-Z]\w*[a-z]\w*")
 LIMITS = Limits(cpu_s=3.0)
 """Of Python, as the metric `code_eval` has it."""
 
@@ -32,7 +34,7 @@ def candidate(solution: str, tests: str, language: str = PYTHON) -> Candidate:
     if isinstance(last, ast.Expr) and last.col_offset == 0 and (text := ast.get_source_segment(tests, last)):
         lines = list(io.StringIO(tests, newline=""))  # as Python counts them
         source, call = "".join(lines[: last.lineno - 1]), text
-    tested = Tests(source=source, calls=(call,), shared=None)
+    tested = Tests(source=source, calls=(call,), shared=True if _makes_objects(statements) else None)
     return Candidate(Solution(solution, "verbatim"), _called(statements), tested, LIMITS)
 
 
@@ -54,6 +56,26 @@ def _called(statements: Sequence[ast.stmt]) -> str:
         if names := [name for name in used if name not in bound]:
             return next((name for name in names if not hasattr(builtins, name)), names[0])
     return ""
+
+
+def _makes_objects(statements: Sequence[ast.stmt]) -> bool:
+    """Whether test code makes objects of the solution's classes, as names in CapWords are, keeps them or hands them on:
+    these cannot cross."""
+    nodes = [node for statement in statements for node in ast.walk(statement)]
+    bound = {name for node in nodes for name in _bound(node)} | set(dir(builtins))
+
+    def makes(node: ast.AST) -> bool:
+        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        return bool(_CLASS.fullmatch(name)) and name not in bound
+
+    for node in nodes:
+        if isinstance(node, ast.Assign) and makes(node.value):
+            return True
+        if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in bound):
+            parts = (*node.args, *(keyword.value for keyword in node.keywords))
+            if any(makes(inner) for part in parts for inner in ast.walk(part)):
+                return True
+    return False
 
 
 def _bound(node: ast.AST) -> Sequence[str]:

@@ -20,6 +20,7 @@ class Control(Model):
 
     provider = "control"
     capabilities = Capabilities(styles=("completion", "instruct"), logprobs=True)
+    scores_chats = True
     answers_anew = False
 
     def __init__(self, name: str) -> None:

@@ -45,6 +45,7 @@ class HuggingFace(Model):
     """
 
     provider = "hf"
+    scores_chats = True
     capabilities = Capabilities(styles=("instruct", "completion"), max_stops=sys.maxsize, prefill=True, logprobs=True)
 
     def __init__(self, name: str) -> None:

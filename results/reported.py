@@ -18,7 +18,7 @@ def ours(score: Score) -> Mapping[str, Metric]:
 
 
 def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
-    """A row for each figure that a harness reports, groups after suites; empty where none does.
+    """A row for each figure that a harness reports, groups before suites; empty where none does.
 
     ↑: more is better, ↓: less is.
     """
@@ -30,7 +30,7 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
             rows.append(
                 (
                     f"{name} (group)" if reported.group else name,
-                    str(reported.details.get("version", "")),
+                    _number(reported.details.get("version")),
                     filtered,
                     _number(reported.details.get("n_shot")),
                     figure,

@@ -161,6 +161,8 @@ class Store:
 
         Raises UsageError where the run is closed.
         """
+        if run_id not in self._ids():
+            raise self._unknown(run_id)
         with self._transaction(run_id) as execute:
             for each in reported:
                 execute(sql.REPORT, (run_id, each.harness, each.name, encode(to_record(each))))

@@ -177,16 +177,16 @@ def _refuse_unscored(spec: RunSpec, model: Model, style: PromptStyle, suites: Se
         return
     if spec.generations is not None:
         raise UsageError(f"{names} asks for log-probabilities, which --generations cannot hold: name a --model")
-    if style == "instruct" and not model.scores_chats:
-        raise UsageError(
-            f"{names} asks for log-probabilities after a chat, which {spec.model} does not give: leave --prompt-style "
-            "out, or take a model of hf/"
-        )
     if not model.capabilities.logprobs:
         able = ", ".join(f"{name}/" for name in models.registry.names() if _scores(name))
         raise UsageError(
             f"{names} asks for the log-probabilities of given texts, which {spec.model} does not give; these do: "
             f"{able} (openai/ where another server is at OPENAI_BASE_URL)"
+        )
+    if style == "instruct" and not model.scores_chats:
+        raise UsageError(
+            f"{names} asks for log-probabilities after a chat, which {spec.model} does not give: leave --prompt-style "
+            "out, or take a model of hf/"
         )
 
 

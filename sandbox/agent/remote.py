@@ -99,8 +99,13 @@ class Remote:
         raise error
 
     def _refuse(self, name: str, arguments: Iterable[tuple[Any, Any]]) -> None:
-        """Raise CannotCross where one of some arguments, each with what is sent for it, is not plain data."""
+        """Raise CannotCross where one of some arguments, each with what is sent for it, is not plain data.
+
+        Where it is the candidate's own, which has come back, that is the candidate's doing: then its answer was none.
+        """
         for argument, sent in arguments:
+            if _theirs(argument):
+                self._break()
             if _opaque(sent):
                 self.faults.append(f"an argument of {name}() is not plain data ({type(argument).__name__})")
                 raise CannotCross
@@ -192,6 +197,15 @@ def _changed(argument: Any, after: Any) -> Any:
     else:
         return after
     return argument
+
+
+def _theirs(value: Any) -> bool:
+    """Whether a value is, or holds, one of the candidate's that is not plain data."""
+    if isinstance(value, dict):
+        return any(map(_theirs, value)) or any(map(_theirs, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_theirs, value))
+    return isinstance(value, Opaque)
 
 
 def _opaque(sent: Any) -> bool:
