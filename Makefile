@@ -11,7 +11,7 @@ HASH := $(shell cat setup.cfg pyproject.toml constraints.txt | sha256sum | cut -
 CORE := .venv/.core-$(HASH)
 DEV  := .venv/.dev-$(HASH)
 SLOW := .venv/.slow-$(HASH)
-LM_EVAL := .venv/.lm-eval-$(HASH)
+EXTRAS := $(patsubst %,.venv/.%-$(HASH),$(filter lm-eval bigcode,$(HARNESS)))
 run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addprefix --harness ,$(HARNESS)) \
         $(addprefix --task ,$(TASK)) $(ARGS)
 
@@ -20,7 +20,7 @@ run   = $(BIN)/python -m runners.unified $(addprefix --model ,$(MODEL)) $(addpre
 
 setup: $(CORE)  ## the environment, with what the program itself needs
 
-bench: $(CORE) $(if $(filter lm-eval,$(HARNESS)),$(LM_EVAL)) sandbox  ## evaluate MODEL= on TASK= of HARNESS=, with further options in ARGS=
+bench: $(CORE) $(EXTRAS) sandbox  ## evaluate MODEL= on TASK= of HARNESS=, with further options in ARGS=
 	@$(run)
 
 test: $(DEV) sandbox bubblewrap  ## the tests, but for the slow ones
@@ -66,10 +66,10 @@ $(CORE):
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	@rm -f .venv/.core-* && touch $@
 
-$(LM_EVAL): $(CORE)
-	@echo 'installing lm-eval' >&2
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lm-eval]'
-	@rm -f .venv/.lm-eval-* && touch $@
+.venv/.lm-eval-$(HASH) .venv/.bigcode-$(HASH): .venv/.%-$(HASH): $(CORE)
+	@echo 'installing what the harness $* needs' >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	@rm -f .venv/.$*-* && touch $@
 
 $(DEV): $(CORE)
 	@echo 'installing the tools for development' >&2

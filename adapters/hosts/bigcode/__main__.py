@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -38,7 +37,7 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     """Evaluate. The job is what `adapters.bigcode` sends first, and how it is put comes second. Raises Refused."""
     from adapters.hosts.bigcode import execution
     from adapters.hosts.bigcode.asked import Asked
-    from adapters.hosts.bigcode.registry import make, tasks
+    from adapters.hosts.bigcode.registry import make, module_of, tasks
     from adapters.hosts.data import Data, first_line
 
     data = Data(job["datasets"], None)
@@ -49,12 +48,11 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
 
     execution.install(execute)
     known, asked = tasks(), []
+    execution.hook(execute)
     for name in job["tasks"]:
-        data.task = {"task": name, "test_split": "test"}
+        data.task = {"task": name, "test_split": SPLITS.get(module_of(known[name]), "test")}
         try:
             made = make(known[name], job["prompt"], job["descriptions"])
-            module = importlib.import_module(known[name].__module__)
-            execution.hook(module, execute)
             asked.append(Asked(name, made, line, job))
         except Exception as error:
             raise Refused(
@@ -78,6 +76,8 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
 
 PUT = 0
 """The number under which it comes how the questions are put."""
+SPLITS = {"quixbugs": "train", "santacoder_fim": "train"}
+"""What part of their data the tasks of some modules evaluate on, where it is not `test`."""
 
 if __name__ == "__main__":
     host(run, prepare)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from adapters import extraction, humaneval
@@ -27,6 +27,10 @@ class Asked:
     def __init__(self, name: str, task: Any, line: Line, job: Mapping[str, Any]) -> None:
         self.name, self.task, self._line = name, task, line
         self._params: dict[str, Any] = job["params"]
+        self._stop: list[str] = job["stop"]
+        """Given in place of the task's own."""
+        # As the harness has them when it generates.
+        task.stop_words = [*dict.fromkeys([*(self._stop or task.stop_words or ()), EOS])]
         self._module = module_of(type(task))
         self._describes = name.startswith("humanevalexplaindescribe")
         dataset = task.get_dataset()
@@ -44,6 +48,8 @@ class Asked:
         """The samples of each text."""
         self._ranks: Counter[tuple[int, int]] = Counter()
         """How many programs of a sample have been executed."""
+        self._judged: set[tuple[int, int]] = set()
+        """The samples that could be judged."""
 
     def put(self, put: Mapping[str, Any]) -> None:
         """See how it is to be put."""
@@ -106,7 +112,10 @@ class Asked:
             [self._execute(place, program, language) for place, program in zip(of_places, of_one, strict=True)]
             for of_places, of_one in zip(places, programs, strict=True)
         ]
-        return [[self._line.reply(number)["passed"] for number in of_one] for of_one in numbers]
+        outcomes = [[self._line.reply(number)["passed"] for number in of_one] for of_one in numbers]
+        for of_places, of_one in zip(places, outcomes, strict=True):
+            self._judged.update(place for place, passed in zip(of_places, of_one, strict=True) if passed is not None)
+        return outcomes
 
     def _places(self, programs: execution.Programs) -> list[list[tuple[int, int]]]:
         """Which sample each program is of: by its place, or by its text where the metric is asked in another shape."""
@@ -143,7 +152,8 @@ class Asked:
         return [["user", f"{ASK.format(label)}\n\n```{label}\n{prompt}\n```"]]
 
     def _stops(self) -> list[str]:
-        return [*dict.fromkeys([*(self.task.stop_words or ()), EOS])]
+        # Those of a continuation would end a chat's answer at its first line of code.
+        return self._stop if self._chat else self.task.stop_words
 
     def _language(self) -> str | None:
         """The sandbox's name of what is executed; None: nothing is."""
@@ -182,6 +192,8 @@ class Asked:
             prompt = prompt["context"]
         if self._chat and (whole := self._whole(number, doc, prompt, text)) is not None:
             return whole
+        if self._module == "quixbugs":  # it takes what is before the last stop
+            text = self.task._stop_at_stop_token(text, self.task.stop_words) + EOS
         generation: str = self.task.postprocess_generation(prompt + text, number)
         return generation
 
@@ -213,15 +225,38 @@ class Asked:
         Asked.at_work = self
         references = [self.task.get_reference(self._docs[number]) for number, _ in self._kept]
         docs = _Docs(self._docs[number] for number, _ in self._kept)
-        self.task.get_dataset = lambda: docs
         if self._module == "multiple":
             programs = [[(each, test) for each in of_one] for of_one, test in zip(generations, references, strict=True)]
             outcomes = self.run(programs, str(self._language()))
-            execution.known.update({doc["name"]: passed for doc, passed in zip(docs, outcomes, strict=True)})
+            execution.known.update(
+                {
+                    doc["name"]: [ok for ok in of_one if ok is not None]
+                    for doc, of_one in zip(docs, outcomes, strict=True)
+                }
+            )
+            # A problem without an outcome would be one that is solved.
+            there = [i for i, doc in enumerate(docs) if execution.known[doc["name"]]]
+            docs, generations = docs.select(there), [generations[i] for i in there]
+            references = [references[i] for i in there]
+        self.task.get_dataset = lambda: docs
         # A copy, since some tasks write over what they are given.
-        results = self.task.process_results([list(of_one) for of_one in generations], references)
-        fewest = min(len(places) for _, places in self._kept)
-        return {name: value for name, value in _flat(results).items() if not _beyond(name, fewest)}
+        results = self.task.process_results([list(of_one) for of_one in generations], references) if generations else {}
+        if self._module in WHOLE and self._lacks():
+            return {}
+        fewest = min(self._counts().values(), default=0)
+        return {
+            name: value for name, value in _flat(results).items() if not (_beyond(name, fewest) or _undefined(value))
+        }
+
+    def _counts(self) -> Mapping[int, int]:
+        """How many samples of each document its figures are of."""
+        if self._language() is None:
+            return {number: len(places) for number, places in self._kept}
+        return Counter(number for number, _ in self._judged)
+
+    def _lacks(self) -> bool:
+        """Whether an answer or an outcome is lacking."""
+        return sum(self._counts().values()) < len(self._docs) * self._repeats
 
     def _execute(self, place: tuple[int, int], program: tuple[str, str], language: str) -> int:
         solution, tests = program
@@ -232,7 +267,7 @@ class Asked:
 
     def _row(self, results: Mapping[str, Any]) -> dict[str, Any]:
         metrics = {
-            f"{name},bigcode": {"value": _number(value), "stderr": None, "n": len(self._kept)}
+            f"{name},bigcode": {"value": _number(value), "stderr": None, "n": len(self._counts())}
             for name, value in results.items()
             if _number(value) is not None
         }
@@ -250,14 +285,16 @@ class Asked:
 
 
 VERSION = "8fc5bae"
+WHOLE = ("parity", "recode")
+"""The modules of tasks whose figures mean something only where no sample is lost: they go by places, or by groups."""
 
 
 class _Docs(list[Any]):
     """Documents as a data set, as far as the harness looks."""
 
-    def select(self, numbers: Sequence[int]) -> list[Any]:
+    def select(self, numbers: Iterable[int]) -> _Docs:
         """Some of them."""
-        return [self[number] for number in numbers]
+        return _Docs(self[number] for number in numbers)
 
 
 def _next(places: list[tuple[int, int]]) -> tuple[int, int]:
@@ -277,6 +314,10 @@ def _beyond(name: str, fewest: int) -> bool:
     """Whether a figure is a pass@k with fewer samples than k."""
     _, at, k = name.rpartition("pass@")
     return bool(at) and k.isdecimal() and int(k) > fewest
+
+
+def _undefined(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _field(doc: Any, name: str) -> Any:

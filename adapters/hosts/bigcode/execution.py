@@ -7,12 +7,14 @@ came back. What it makes of that, its estimates included, is its own code, or wr
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adapters.hosts.bigcode.registry import PACKAGE
 from adapters.hosts.wire import Refused
 
 Programs = Sequence[Sequence[tuple[str, str]]]
@@ -56,12 +58,25 @@ def install(run: Run) -> None:
     sys.modules["evaluate"] = module
 
 
-def hook(module: ModuleType, run: Run) -> None:
-    """Replace what a task's module executes by."""
-    if hasattr(module, "compute_code_eval"):
-        module.compute_code_eval = _code_eval(run)  # type: ignore[attr-defined]
-    if hasattr(module, "evaluate_problem"):
-        module.evaluate_problem = _evaluate_problem  # type: ignore[attr-defined]
+def hook(run: Run) -> None:
+    """Replace what the harness's modules execute by, in all that are loaded: a task's methods may be another's.
+
+    What runs a single program, and is called by what is replaced alone, refuses to.
+    """
+    replaced = {
+        "compute_code_eval": _code_eval(run),
+        "evaluate_problem": _evaluate_problem,
+        **dict.fromkeys(("check_correctness", "cached_eval_script", "eval_string_script"), _refuse),
+    }
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{PACKAGE}."):
+            for function, ours in replaced.items():
+                if hasattr(module, function):
+                    setattr(module, function, ours)
+
+
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise Refused("the BigCode evaluation harness was about to run generated code by itself")
 
 
 def _code_eval(run: Run) -> Callable[..., Any]:
@@ -101,7 +116,10 @@ class _Octopack:
 
 
 def figures(passed: Sequence[Sequence[bool | None]], k: Any) -> tuple[dict[str, float], dict[int, list[Any]]]:
-    """pass@k as `compute_code_eval` has it, over the samples that could be judged; and each one's outcome."""
+    """pass@k as `compute_code_eval` has it, over the samples that could be judged; and each one's outcome.
+
+    It is not a number where a problem has fewer than k of them, and where there are none.
+    """
     import numpy as np
 
     judged = [[outcome for outcome in of_one if outcome is not None] for of_one in passed]
@@ -110,8 +128,9 @@ def figures(passed: Sequence[Sequence[bool | None]], k: Any) -> tuple[dict[str, 
     ks = k if isinstance(k, list | tuple) else [k]
     found = {
         f"pass@{n}": float(np.array([_estimate(len(each), sum(each), n) for each in judged]).mean())
-        for n in ks
         if len(judged) and (totals >= n).all()
+        else math.nan
+        for n in ks
     }
     logs = {
         number: [(i, {"passed": ok}) for i, ok in enumerate(each) if ok is not None]
@@ -132,9 +151,8 @@ def _estimate(n: int, c: int, k: int) -> float:
 def _evaluate_problem(output_dir: str, problem_json_path: str, max_workers: int, input_dir: Any = None) -> None:  # noqa: ARG001
     """In place of MultiPL-E's, which runs compilers on the host: write the results that are known already."""
     problem = json.loads(Path(problem_json_path).read_text())
-    outcomes = known.pop(problem["name"])
     results = [
-        {"status": "OK" if ok else "Exception", "exit_code": 0 if ok else 1} for ok in outcomes if ok is not None
+        {"status": "OK" if ok else "Exception", "exit_code": 0 if ok else 1} for ok in known.pop(problem["name"])
     ]
     del problem["completions"]
     Path(problem_json_path.removesuffix(".json") + ".results.json").write_text(
@@ -142,5 +160,5 @@ def _evaluate_problem(output_dir: str, problem_json_path: str, max_workers: int,
     )
 
 
-known: dict[str, list[bool | None]] = {}
-"""Of MultiPL-E's problems, by name: whether each completion passed."""
+known: dict[str, list[bool]] = {}
+"""Of MultiPL-E's problems, by name: whether each completion that could be judged passed."""
