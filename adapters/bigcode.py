@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapters.base import Driven
@@ -96,7 +97,7 @@ class BigCode(Driven):
                 "max_tokens": params.max_tokens or MAX_TOKENS,
             },
         }
-        return HostedDrive(self.name, Hosted("adapters.hosts.bigcode", self.name, job, str(home())), params.seed)
+        return _Drive(job, params.seed)
 
     def listing(self, pattern: str) -> Sequence[Mapping[str, Any]]:
         """The tasks whose names fit: whether each works, and what it needs, or why not."""
@@ -105,6 +106,22 @@ class BigCode(Driven):
             for name, told in _known().items()
             if fnmatchcase(name, pattern)
         ]
+
+
+class _Drive(HostedDrive):
+    """One evaluation, in a folder of its own."""
+
+    def __init__(self, job: Mapping[str, Any], seed: int | None) -> None:
+        place = str(home())
+        self._folder = TemporaryDirectory(prefix="touchstone-bigcode-", ignore_cleanup_errors=True)
+        super().__init__(
+            BigCode.name, Hosted("adapters.hosts.bigcode", BigCode.name, job, place, self._folder.name), seed
+        )
+
+    def close(self) -> None:
+        """End the process, and remove its folder."""
+        super().close()
+        self._folder.cleanup()
 
 
 def home() -> Path:

@@ -61,3 +61,19 @@ def test_candidate_when_the_tests_are_humanevals_then_the_entry_point_is_found()
 def test_candidate_when_the_language_is_another_then_the_tests_end_its_file():
     made = candidate("function f() {}", "f()", "javascript")
     assert (made.language, made.tests.source, made.entry_point) == ("javascript", "\nf()", "")
+
+
+@pytest.mark.parametrize(
+    ("tests", "shared"),
+    [
+        ("assert longest([Pair(5, 24), Pair(15, 25)], 2) == 1", True),
+        ("root = Node(1)\nroot.left = Node(2)\nassert balanced(root)", True),
+        ("assert longest(pairs=[Pair(1, 2)]) == 1", True),
+        ("assert Sum(60) == 10", None),
+        ("assert sorted(Diff([1], [2])) == [1]", None),
+        ("class Pair: pass\nassert f(Pair()) is None", None),
+        ("assert f(ValueError('x')) == 1", None),
+    ],
+)
+def test_candidate_when_tests_make_objects_of_the_solution_then_they_share_its_process(tests, shared):
+    assert candidate("", tests).tests.shared is shared

@@ -169,6 +169,23 @@ async def test_test_code_when_it_may_run_beside_then_it_does_only_where_somethin
         assert (execution.judging, verdict(either, execution).status) == (judging, status), checks
 
 
+@pytest.mark.parametrize("shared", [None, False])
+async def test_run_when_a_solution_gets_its_own_object_back_then_it_gave_no_answer(
+    sandbox: Sandbox, shared: bool | None
+) -> None:
+    code = """
+        class Equal:
+            def __eq__(self, other): return True
+        def f(x): return Equal()
+        """
+    for checks in ("assert f(f(1)) == 5", "x = [f(1)]\n    assert f(x) == 5"):
+        candidate = asked(code, f"def check(f):\n    {checks}")
+        either = replace(candidate, tests=replace(candidate.tests, shared=shared))
+        execution = await sandbox.run(either)
+        assert execution.judging == "two-process"
+        assert verdict(either, execution).status is Status.CRASHED, checks
+
+
 async def test_memory_when_a_candidate_searches_its_own_then_no_test_and_no_expected_value_is_there(
     sandbox: Sandbox,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`python -m adapters.hosts.bigcode FD HOME`: the harness's evaluation, asked for and answered over a line."""
+"""`python -m adapters.hosts.bigcode FD HOME FOLDER`: the harness's evaluation, asked for and answered over a line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from core.imports import lean
 
 
 def prepare() -> None:
-    """Import the harness, in a folder of this process's own that looks to it like its checkout."""
+    """Import the harness, in an empty folder of this process's own that is made to look to it like its checkout."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    home = Path(sys.argv[2])
+    # What would have it run generated code. It must not, and if it were about to, it would refuse.
+    os.environ.pop("HF_ALLOW_CODE_EVAL", None)
+    home, folder = Path(sys.argv[2]), sys.argv[3]
     # It reads its examples from the working directory, writes logs there, and takes every file of earlier runs in the
     # temporary folder for its own.
-    folder = tempfile.mkdtemp(prefix="touchstone-bigcode-")
     tempfile.tempdir = folder
     os.chdir(folder)
     (Path(folder) / "bigcode_eval").symlink_to(home / "bigcode_eval")

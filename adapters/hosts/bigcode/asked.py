@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from adapters import extraction, humaneval
@@ -226,6 +228,8 @@ class Asked:
         references = [self.task.get_reference(self._docs[number]) for number, _ in self._kept]
         docs = _Docs(self._docs[number] for number, _ in self._kept)
         if self._module == "multiple":
+            for earlier in Path(tempfile.gettempdir()).glob("*.results.json"):  # of another of its tasks
+                earlier.unlink()
             programs = [[(each, test) for each in of_one] for of_one, test in zip(generations, references, strict=True)]
             outcomes = self.run(programs, str(self._language()))
             execution.known.update(
