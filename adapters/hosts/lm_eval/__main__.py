@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
             if put["repeats"] is not None:
                 each.task.set_config("repeats", put["repeats"])
             bridge.tasks[each.name] = each.task
-        line.tell({"loaded": [each.description(settings["limit"]) for each in watched]})
+        with _same_chance():
+            line.tell({"loaded": [each.description(settings["limit"]) for each in watched]})
         for each in watched:
             each.install()
         return whole(lm, task_dict, **{**settings, "apply_chat_template": put["chat"]})
@@ -82,6 +84,19 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
         logging.getLogger(__name__).exception("lm-eval failed")
         raise Refused(f"lm-eval failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
     tell_results(line, results)
+
+
+@contextmanager
+def _same_chance() -> Iterator[None]:
+    """Within, whatever draws random numbers takes none from what follows: some tasks shuffle whenever they are read."""
+    import random
+
+    import numpy as np
+
+    states = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
 
 
 class _Warnings(logging.Handler):
