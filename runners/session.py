@@ -17,10 +17,8 @@ from typing import Any, Self
 
 import sandbox as sandboxes
 from adapters.base import Drive
-from core.errors import BadData, StorageError, UsageError
+from core.errors import StorageError
 from core.types import RunSpec
-from models.line import Line
-from results.cache import Cache, path_beside
 from results.records import RunRecord, RunStatus, to_record
 from results.store import Store
 from runners.estimate import estimate, written
@@ -29,8 +27,9 @@ from runners.output import to_file, write
 from runners.pipeline import Pipeline
 from runners.plan import Plan, fresh, load, refuse_other_data, resumed, started
 from runners.progress import Display, Tally
-from runners.settings import Options, allowance, cores, database, refuse_if_different, specs
-from runners.source import Budget, Source
+from runners.settings import Options, cores, database, refuse_if_different, specs
+from runners.source import Source
+from runners.sources import sources
 from sandbox.base import Sandbox, Unused
 from sandbox.merged import Merged
 
@@ -88,12 +87,12 @@ async def _evaluate(options: Options, store: Store, begun: Sequence[tuple[RunSpe
         await _all(*(load(plan, references=options.estimate) for plan in plans), *(p.model.check() for p in plans))
         if stored is not None:
             refuse_other_data(plans[0], stored)
-        sources = _sources(plans, options, store, stack)
+        found = sources(plans, options, store, stack)
         if options.estimate:
-            pairs = zip(plans, sources, strict=True)
+            pairs = zip(plans, found, strict=True)
             print(written([await estimate(plan, source, store, stored) for plan, source in pairs], options.as_json))
             return 0
-        runs, errors = await _session(plans, sources, stored, options, store, interrupt)
+        runs, errors = await _session(plans, found, stored, options, store, interrupt)
     for model, error in errors[1:]:
         say(f"{model}: {error}")
     if len(errors) == len(runs):
@@ -153,51 +152,6 @@ async def _all(*steps: Coroutine[Any, Any, None]) -> None:
     for ended in await asyncio.gather(*steps, return_exceptions=True):
         if ended is not None:
             raise ended
-
-
-def _sources(plans: Sequence[Plan], options: Options, store: Store, stack: AsyncExitStack) -> list[Source]:
-    """Where the completions of each plan come from. Closed by `stack`."""
-    budget, cache = Budget(options.max_cost), None
-    if options.cache is not False and any(plan.model.answers_anew for plan in plans):
-        try:
-            cache = stack.enter_context(Cache.open(path_beside(store.path)))
-        except (StorageError, BadData, UsageError) as error:
-            say(f"going on without the cache: {error}; or remove it")
-    sources = [
-        Source(
-            Line(plan.model, allowance(options, plan.spec.model)),
-            budget,
-            cache,
-            cache_all=options.cache is True,
-            say=say,
-        )
-        for plan in plans
-    ]
-    if options.max_cost is not None:
-        for plan, source in zip(plans, sources, strict=True):
-            _affordable(plan, source, options.max_cost)
-    return sources
-
-
-def _affordable(plan: Plan, source: Source, most_usd: float) -> None:
-    """See that a budget can be kept. Raises UsageError, with the mend."""
-    model = plan.spec.model
-    if not plan.model.answers_anew:
-        return
-    if plan.model.price is None:
-        raise UsageError(
-            f"--max-cost needs the price of {model}, which is not known: state it in a --config, as in "
-            f"catalog: {{'{model}': {{price: {{input: …, output: …}}}}}}, in dollars for a million tokens"
-        )
-    for part in plan.parts:
-        first = part.first()
-        if source.line.limit(first) is None:
-            raise UsageError("--max-cost needs a limit of the answers' length, which nothing sets: add --max-tokens")
-        if (most := source.most_usd(first)) > most_usd:
-            raise UsageError(
-                f"one answer of {model} may cost {most:.2g} USD, which is more than --max-cost {most_usd:g}: lower "
-                "--max-tokens, or allow more"
-            )
 
 
 def _sandbox(plans: Sequence[Plan], options: Options, workers: int) -> Sandbox:
