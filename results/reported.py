@@ -23,7 +23,8 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
     ↑: more is better, ↓: less is.
     """
     rows = []
-    for reported in (*groups, *(score.reported for score in scores if score.reported)):
+    of_suites = [(score.reported, score.prompt_style) for score in scores if score.reported]
+    for reported, style in (*((group, "") for group in groups), *of_suites):
         name = f"{reported.harness}/{reported.name}"
         for key, metric in sorted(reported.metrics.items(), key=lambda item: _natural(item[0])):
             figure, _, filtered = key.partition(",")
@@ -31,6 +32,7 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
                 (
                     f"{name} (group)" if reported.group else name,
                     _number(reported.details.get("version")),
+                    style,
                     filtered,
                     _number(reported.details.get("n_shot")),
                     figure,
@@ -40,8 +42,8 @@ def harness_table(scores: Sequence[Score], groups: Sequence[Reported]) -> str:
                     f"{metric.n:,}",
                 )
             )
-    header = ("suite", "version", "filter", "n-shot", "metric", "", "value", "±", "problems")
-    return table(header, rows, "lllrlcrrr") if rows else ""
+    header = ("suite", "version", "style", "filter", "n-shot", "metric", "", "value", "±", "problems")
+    return table(header, rows, "llllrlcrrr") if rows else ""
 
 
 def _natural(text: str) -> list[tuple[int, int | str]]:

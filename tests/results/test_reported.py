@@ -38,13 +38,13 @@ def test_table_then_a_row_for_each_figure_groups_first():
     details = {"version": 3, "n_shot": 5}
     both = reported("both", members=("sums",), group=True, details={"version": None, "n_shot": None})
     found = cells(harness_table([scored(reported(metrics=figures, higher_is_better=better, details=details))], [both]))
-    assert [row[:1] + row[2:] for row in found] == [
+    assert [row[:1] + row[3:] for row in found] == [
         ["lm-eval/both (group)", "none", "", "acc", "", "0.2500", "0.1250", "1,234"],
         ["lm-eval/sums", "none", "5", "byte_perplexity", "↓", "12.0000", "", "5"],
         ["lm-eval/sums", "none", "5", "pass@8", "", "31.5000", "", "5"],
         ["lm-eval/sums", "strict-match", "5", "pass@16", "↑", "0.1235", "0.0100", "5"],
     ]
-    assert [row[1] for row in found[1:]] == ["3"] * 3
+    assert [row[1:3] for row in found] == [["", ""]] + [["3", "instruct"]] * 3
 
 
 def test_table_when_a_figure_is_none_then_undefined_and_never_zero():
