@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from adapters.frames import HEAD, packed, unpacked
@@ -21,6 +24,16 @@ class Refused(BaseException):
     def __init__(self, words: str, kind: str = "usage") -> None:
         self.kind = kind
         super().__init__(words)
+
+
+LEFT: list[Path] = []
+"""Folders that are removed when the process ends."""
+
+
+def _leave(*_: object) -> None:
+    for folder in LEFT:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 class Line:
@@ -66,7 +79,7 @@ class Line:
     def _receive(self) -> Any:
         head = self._file.read(HEAD.size)
         if len(head) < HEAD.size:
-            os._exit(1)  # there is nobody left to work for
+            _leave()  # there is nobody left to work for
         return unpacked(self._file.read(*HEAD.unpack(head)))
 
 
@@ -76,6 +89,7 @@ def host(run: Callable[[Line, dict[str, Any]], None], prepare: Callable[[], None
     The first argument of the command line is the descriptor of the line.
     """
     line = Line(socket.socket(fileno=int(sys.argv[1])))
+    signal.signal(signal.SIGTERM, _leave)
     try:
         prepare()
         run(line, line.job())

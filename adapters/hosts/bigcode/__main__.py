@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters.hosts.wire import Line, Refused, host
+from adapters.hosts.wire import LEFT, Line, Refused, host
 from core.imports import lean
 
 
@@ -23,6 +23,7 @@ def prepare() -> None:
     # What would have it run generated code. It must not, and if it were about to, it would refuse.
     os.environ.pop("HF_ALLOW_CODE_EVAL", None)
     home, folder = Path(sys.argv[2]), sys.argv[3]
+    LEFT.append(Path(folder))
     # It reads its examples from the working directory, writes logs there, and takes every file of earlier runs in the
     # temporary folder for its own.
     tempfile.tempdir = folder
