@@ -25,6 +25,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "num_fewshot": "num_fewshot",
         "system_prompt": "system_prompt",
         "fewshot_as_multiturn": "fewshot_as_multiturn",
+        "prompt": "prompt_kind",
         "limit": "limit",
     },
     "sampling": {
@@ -47,7 +48,13 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "workers": "workers",
     },
     "scoring": {"k": "k"},
-    "output": {"db": "db", "report": "report", "dump_samples": "dump_samples", "json": "as_json"},
+    "output": {
+        "db": "db",
+        "report": "report",
+        "dump_samples": "dump_samples",
+        "save_generations": "save_generations",
+        "json": "as_json",
+    },
 }
 """Section → key → the parameter of `runners.unified.run` that it stands for."""
 

@@ -206,20 +206,21 @@ def resolve(harnesses: Sequence[str], tasks: Sequence[str], include: Sequence[st
                 found.update(dict.fromkeys(_expand(made[name], task)))
     for task in tasks:
         matches: list[SuiteRef] = []
-        lacking: list[str] = []
+        lacking: dict[str, str] = {}
         for adapter in made.values():
             try:
                 matches += _expand(adapter, task)
             except UsageError as error:  # it is not installed, which matters where it is asked for
                 if harnesses:
                     raise
-                lacking.append(str(error))
+                lacking[adapter.name] = str(error).partition(":")[0]
             if matches and not harnesses:
                 break
         if not matches:
-            there = [adapter for adapter in made.values() if harnesses or not lacking or adapter.name == "native"]
+            there = [adapter for adapter in made.values() if adapter.name not in lacking]
             names = {name for adapter in there for name in (*adapter.names(), *adapter.aliases())}
-            raise UnknownName("task", task, names, "; ".join(["`touchstone tasks list` shows them all", *lacking]))
+            hint = "; ".join(["`touchstone tasks list` shows them all", *lacking.values()])
+            raise UnknownName("task", task, names, hint)
         found.update(dict.fromkeys(matches))
     return list(found)
 

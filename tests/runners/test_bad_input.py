@@ -30,7 +30,7 @@ def refused(done, code=2):
         (("-m", "control"), "not PROVIDER/NAME"),
         ((), "add --model PROVIDER/NAME"),
         (("-m", "control/reference", "--harness", "nativ"), "did you mean 'native'"),
-        (("-m", "control/reference", "-t", "humanevl"), "did you mean 'humaneval'"),
+        (("-m", "control/reference", "--harness", "native", "-t", "humanevl"), "did you mean 'humaneval'"),
         (("-m", "control/reference", "-t", "humaneval", "-n", "2", "--k", "5"), "add --n-samples 5"),
         (("-m", "control/reference", "-t", "humaneval", "-n", "5", "--k", "5"), "add --temperature 0.8"),
         (("-m", "control/reference", "--limit", "-1"), "'--limit': -1 is not in the range"),
