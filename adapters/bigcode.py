@@ -39,6 +39,7 @@ DESCRIPTIONS = "descriptions"
 """The name under which `--dataset` gives what `humanevalexplaindescribe-*` has generated."""
 
 CODE = "works"
+WITH = f"works with --dataset {DESCRIPTIONS}"
 HUB_METRIC = "not run: its metric is code of the hub"
 STATES = {
     "humaneval": CODE,
@@ -82,6 +83,8 @@ class BigCode(Driven):
             state = _state(name, _known()[name]["module"])
             if state.startswith("not run"):
                 raise UsageError(f"BigCode's task '{name}' is {state}; `touchstone tasks list --harness bigcode`")
+            if state.startswith(WITH) and DESCRIPTIONS not in dict(spec.datasets):
+                raise UsageError(f"BigCode's task '{name}' {state}; save them with --save-generations FILE")
         datasets = dict(spec.datasets)
         params = spec.params
         job = {
@@ -170,6 +173,6 @@ def _state(name: str, module: str) -> str:
         if name.startswith("humanevalexplaindescribe"):
             return "works; it generates descriptions, and has no figure"
         if name.startswith("humanevalexplainsynthesize"):
-            return f"works with --dataset {DESCRIPTIONS}=FILE: what humanevalexplaindescribe-* generated"
+            return f"{WITH}=FILE: what humanevalexplaindescribe-* generated"
         return CODE
     return STATES.get(module, "not run: it is not known how it executes")

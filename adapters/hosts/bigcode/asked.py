@@ -1,4 +1,4 @@
-"""One task of the harness's: what it asks, what becomes of the answers, and what it reports."""
+"""One task of the harness's: its questions, the executions that it asks for, and what it reports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from adapters import extraction, humaneval
 from adapters.hosts.bigcode import execution
-from adapters.hosts.bigcode.registry import module_of
+from adapters.hosts.bigcode.problems import Problems
 from adapters.hosts.wire import Line
-
-EOS = "<|endoftext|>"
-ASK = "Complete the following program. Answer with the whole program, in one fenced block that begins with ```{}."
 
 
 class Asked:
@@ -29,17 +25,7 @@ class Asked:
     def __init__(self, name: str, task: Any, line: Line, job: Mapping[str, Any]) -> None:
         self.name, self.task, self._line = name, task, line
         self._params: dict[str, Any] = job["params"]
-        self._stop: list[str] = job["stop"]
-        """Given in place of the task's own."""
-        # As the harness has them when it generates.
-        task.stop_words = [*dict.fromkeys([*(self._stop or task.stop_words or ()), EOS])]
-        self._module = module_of(type(task))
-        self._describes = name.startswith("humanevalexplaindescribe")
-        dataset = task.get_dataset()
-        count = len(dataset) if job["limit"] is None else min(job["limit"], len(dataset))
-        self._docs = [dataset[number] for number in range(count)]
-        self._ids = self._named()
-        self._chat = self._final = self._references = False
+        self._problems = Problems(name, task, job["stop"], job["limit"])
         self._repeats = 1
         self._numbers: dict[tuple[int, int], int] = {}
         self._kept: list[tuple[int, list[int]]] = []
@@ -55,38 +41,38 @@ class Asked:
 
     def put(self, put: Mapping[str, Any]) -> None:
         """See how it is to be put."""
-        self._chat, self._final, self._references = put["chat"], put["final"], put["references"]
+        self._problems.put(put)
         self._repeats = put["repeats"] or 1
 
     def description(self) -> dict[str, Any]:
         """What is about to be asked."""
         digest = hashlib.sha256()
-        for doc in self._docs:
+        for doc in self._problems.docs:
             digest.update(json.dumps(doc, default=str, sort_keys=True).encode())
-        language = self._language()
+        language = self._problems.language()
         return {
             "name": self.name,
             "version": VERSION,
             "data_hash": digest.hexdigest(),
-            "ids": self._ids,
-            "turns": [1] * len(self._docs),
+            "ids": self._problems.ids,
+            "turns": [1] * len(self._problems.docs),
             "repeats": self._repeats,
             "output": ["generate_until"],
             "languages": [language] if language else [],
-            "params": {**self._params, "stop": self._stops()},
+            "params": {**self._params, "stop": self._problems.stops()},
         }
 
     def ask(self) -> None:
         """Ask for all of its generations."""
-        for number, doc in enumerate(self._docs):
+        for number, doc in enumerate(self._problems.docs):
             request = {
                 "suite": self.name,
-                "task_id": self._ids[number],
+                "task_id": self._problems.ids[number],
                 "turn": 0,
-                "prompt": self._prompt(doc),
-                "params": {**self._params, "stop": self._stops()},
+                "prompt": self._problems.prompt(doc),
+                "params": {**self._params, "stop": self._problems.stops()},
                 "continuation": None,
-                **self._answers(doc),
+                **self._problems.answers(doc),
             }
             for repeat in range(self._repeats):
                 self._numbers[number, repeat] = self._line.ask({"ask": {**request, "index": repeat}})
@@ -94,16 +80,16 @@ class Asked:
     def evaluate(self) -> None:
         """Process the answers as the harness does, and say what it finds."""
         generations = self._generations
-        for number in range(len(self._docs)):
+        for number in range(len(self._problems.docs)):
             replies = [self._line.reply(self._numbers[number, repeat]) for repeat in range(self._repeats)]
             places = [repeat for repeat, reply in enumerate(replies) if "text" in reply]
             if places:
                 self._kept.append((number, places))
-                generations.append([self._generation(number, replies[repeat]["text"]) for repeat in places])
+                generations.append([self._problems.generation(number, replies[repeat]["text"]) for repeat in places])
         for of_one, (number, _) in zip(generations, self._kept, strict=True):
             self._line.tell({"generations": {"suite": self.name, "number": number, "of": of_one}})
-        results = self._processed(generations) if generations and not self._describes else {}
-        for task_id in self._ids:
+        results = self._processed(generations) if generations and not self._problems.describes else {}
+        for task_id in self._problems.ids:
             self._line.tell({"document": {"suite": self.name, "task_id": task_id, "reported": {}}})
         self._line.tell({"row": self._row(results)})
 
@@ -131,107 +117,16 @@ class Asked:
         # A text that several samples share is each of them in turn.
         return [[_next(self._by_text[solution]) for solution, _ in of_one] for of_one in programs]
 
-    # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _named(self) -> list[str]:
-        """The documents' own names, where each has one."""
-        for field in ("task_id", "name"):
-            names = [str(_field(doc, field) or "") for doc in self._docs]
-            if all(names) and len(set(names)) == len(names):
-                return names
-        return [str(number) for number in range(len(self._docs))]
-
-    def _prompt(self, doc: Any) -> str | list[list[str]]:
-        prompt = self.task.get_prompt(doc)
-        if isinstance(prompt, dict):  # an instruction, and what the answer begins with
-            instruction, context = prompt["instruction"], prompt["context"]
-            return [["user", f"{instruction}\n\n{context}".strip()]] if self._chat else instruction + context
-        if not self._chat:
-            return str(prompt)
-        if self._module == "humanevalpack":
-            return [["user", prompt]]
-        label = {"javascript": "js"}.get(self._language() or "", self._language() or "")
-        return [["user", f"{ASK.format(label)}\n\n```{label}\n{prompt}\n```"]]
-
-    def _stops(self) -> list[str]:
-        # Those of a continuation would end a chat's answer at its first line of code.
-        return self._stop if self._chat else self.task.stop_words
-
-    def _language(self) -> str | None:
-        """The sandbox's name of what is executed; None: nothing is."""
-        if self._describes or not getattr(self.task, "requires_execution", False):
-            return None
-        if self._module == "multiple":
-            return execution.LANGUAGES[str(self.task.language)]
-        if self._module == "humanevalpack":
-            return execution.LANGUAGES[str(self.task.DATASET_NAME)]
-        return "python"
-
-    def _answers(self, doc: Any) -> dict[str, Any]:
-        """What the control models answer."""
-        if not self._references:
-            return {"reference": "", "wrong": [""]}
-        right = str(_field(doc, "canonical_solution") or _field(doc, "code") or "")
-        prompt = self.task.get_prompt(doc)
-        gap = "" if self._chat or not isinstance(prompt, str) or prompt.endswith("\n") else "\n"
-        right, wrong = gap + right, gap + str(_field(doc, "buggy_solution") or "    return None\n")
-        if self._chat:
-            whole = (
-                f"{_field(doc, 'prompt') or ''}{_field(doc, 'canonical_solution') or '' or _field(doc, 'code') or ''}"
-            )
-            right, wrong = f"```\n{whole}\n```", f"```\n{_field(doc, 'prompt') or ''}{wrong}\n```"
-        return {"reference": right, "wrong": [wrong]}
-
-    # ── what becomes of it ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _generation(self, number: int, text: str) -> str:
-        """A generation as the harness's own files have it."""
-        if self._final:
-            return text
-        doc = self._docs[number]
-        prompt = self.task.get_prompt(doc)
-        if isinstance(prompt, dict):
-            prompt = prompt["context"]
-        if self._chat and (whole := self._whole(number, doc, prompt, text)) is not None:
-            return whole
-        if self._module == "quixbugs":  # it takes what is before the last stop
-            text = self.task._stop_at_stop_token(text, self.task.stop_words) + EOS
-        generation: str = self.task.postprocess_generation(prompt + text, number)
-        return generation
-
-    def _whole(self, number: int, doc: Any, prompt: str, answer: str) -> str | None:
-        """The program in a chat's answer; None where there is no fence, and the answer is taken as a continuation."""
-        entry = str(_field(doc, "entry_point") or "")
-        if self._language() == "python" and self._module != "multiple":
-            found = extraction.extract(answer, entry)
-            if found is None or found.method == "raw":
-                return None
-            asked = _field(doc, "prompt")
-            return humaneval.whole(asked, entry, found.code) if entry and isinstance(asked, str) else found.code
-        code = extraction.fenced(answer, entry)
-        if code is None or self._module != "multiple":
-            return code
-        # Its tests begin where a continuation was cut off, as with the function's last brace.
-        above, _, signature = prompt.rpartition("\n")
-        at = code.find(signature.strip())
-        if at < 0:
-            continued: str = self.task.postprocess_generation(f"{prompt}\n{code}", number)
-            return continued
-        begun = at + len(signature.strip())
-        body = self.task._stop_at_stop_token(code[begun:], self.task.stop_words)
-        first = next((line for line in above.split("\n") if line.strip()), "")
-        return f"{'' if first in code[:at] else above}\n{code[:begun]}{body}"
-
     def _processed(self, generations: list[list[str]]) -> dict[str, Any]:
         """What the harness finds."""
         Asked.at_work = self
-        references = [self.task.get_reference(self._docs[number]) for number, _ in self._kept]
-        docs = _Docs(self._docs[number] for number, _ in self._kept)
-        if self._module == "multiple":
+        references = [self.task.get_reference(self._problems.docs[number]) for number, _ in self._kept]
+        docs = _Docs(self._problems.docs[number] for number, _ in self._kept)
+        if self._problems.module == "multiple":
             for earlier in Path(tempfile.gettempdir()).glob("*.results.json"):  # of another of its tasks
                 earlier.unlink()
             programs = [[(each, test) for each in of_one] for of_one, test in zip(generations, references, strict=True)]
-            outcomes = self.run(programs, str(self._language()))
+            outcomes = self.run(programs, str(self._problems.language()))
             execution.known.update(
                 {
                     doc["name"]: [ok for ok in of_one if ok is not None]
@@ -245,7 +140,7 @@ class Asked:
         self.task.get_dataset = lambda: docs
         # A copy, since some tasks write over what they are given.
         results = self.task.process_results([list(of_one) for of_one in generations], references) if generations else {}
-        if self._module in WHOLE and self._lacks():
+        if self._problems.module in WHOLE and self._lacks():
             return {}
         fewest = min(self._counts().values(), default=0)
         return {
@@ -254,18 +149,18 @@ class Asked:
 
     def _counts(self) -> Mapping[int, int]:
         """How many samples of each document its figures are of."""
-        if self._language() is None:
+        if self._problems.language() is None:
             return {number: len(places) for number, places in self._kept}
         return Counter(number for number, _ in self._judged)
 
     def _lacks(self) -> bool:
         """Whether an answer or an outcome is lacking."""
-        return sum(self._counts().values()) < len(self._docs) * self._repeats
+        return sum(self._counts().values()) < len(self._problems.docs) * self._repeats
 
     def _execute(self, place: tuple[int, int], program: tuple[str, str], language: str) -> int:
         solution, tests = program
         number, index = place
-        key = {"suite": self.name, "task_id": self._ids[number], "index": index, "rank": self._ranks[place]}
+        key = {"suite": self.name, "task_id": self._problems.ids[number], "index": index, "rank": self._ranks[place]}
         self._ranks[place] += 1
         return self._line.ask({"execute": {**key, "solution": solution, "tests": tests, "language": language}})
 
@@ -322,11 +217,6 @@ def _beyond(name: str, fewest: int) -> bool:
 
 def _undefined(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _field(doc: Any, name: str) -> Any:
-    """A document's field; None where it has none of that name, or has none at all."""
-    return doc.get(name) if isinstance(doc, Mapping) else None
 
 
 def _number(value: Any) -> float | None:
