@@ -71,7 +71,9 @@ class HostedDrive(Drive):
 
         async def judge(number: int, told: Mapping[str, Any]) -> None:
             key = SampleKey(told["suite"], told["task_id"], told["index"], told["rank"])
-            passed = await execute(key, candidate(told["solution"], told["tests"], told["language"]))
+            passed = await execute(
+                key, candidate(told["solution"], told["tests"], told["language"], told.get("timeout"))
+            )
             await self._hosted.send({"id": number, "passed": passed})
 
         for text in self._said:

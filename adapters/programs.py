@@ -7,6 +7,7 @@ import builtins
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.types import Candidate, Limits, Solution, Tests
 
@@ -16,10 +17,11 @@ LIMITS = Limits(cpu_s=3.0)
 """Of Python, as the metric `code_eval` has it."""
 
 
-def candidate(solution: str, tests: str, language: str = PYTHON) -> Candidate:
+def candidate(solution: str, tests: str, language: str = PYTHON, timeout_s: float | None = None) -> Candidate:
     """What harnesses run as one program: a solution, then its tests, which are code that calls it.
 
-    Its last statement, where it is a call, is named as the test; else the code as a whole is.
+    Its last statement, where it is a call, is named as the test; else the code as a whole is. timeout_s: of CPU time;
+    None: as `code_eval` has it, and in other languages than Python as the sandbox has it.
     """
     if language != PYTHON:
         return Candidate(
@@ -35,7 +37,9 @@ def candidate(solution: str, tests: str, language: str = PYTHON) -> Candidate:
         lines = list(io.StringIO(tests, newline=""))  # as Python counts them
         source, call = "".join(lines[: last.lineno - 1]), text
     tested = Tests(source=source, calls=(call,), shared=True if _makes_objects(statements) else None)
-    return Candidate(Solution(solution, "verbatim"), _called(statements), tested, LIMITS)
+    return Candidate(
+        Solution(solution, "verbatim"), _called(statements), tested, replace(LIMITS, cpu_s=timeout_s or LIMITS.cpu_s)
+    )
 
 
 def _called(statements: Sequence[ast.stmt]) -> str:
@@ -59,8 +63,8 @@ def _called(statements: Sequence[ast.stmt]) -> str:
 
 
 def _makes_objects(statements: Sequence[ast.stmt]) -> bool:
-    """Whether test code makes objects of the solution's classes, as names in CapWords are, keeps them or hands them on:
-    these cannot cross."""
+    """Whether test code makes objects of the solution's classes, as names in CapWords are, keeps them or hands them on,
+    or hands on what the solution has made itself: these cannot cross."""
     nodes = [node for statement in statements for node in ast.walk(statement)]
     bound = {name for node in nodes for name in _bound(node)} | set(dir(builtins))
 
@@ -68,12 +72,15 @@ def _makes_objects(statements: Sequence[ast.stmt]) -> bool:
         name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
         return bool(_CLASS.fullmatch(name)) and name not in bound
 
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     for node in nodes:
         if isinstance(node, ast.Assign) and makes(node.value):
             return True
         if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in bound):
             parts = (*node.args, *(keyword.value for keyword in node.keywords))
             if any(makes(inner) for part in parts for inner in ast.walk(part)):
+                return True
+            if any(isinstance(part, ast.Name) and part.id not in bound | called for part in parts):
                 return True
     return False
 

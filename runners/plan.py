@@ -84,8 +84,9 @@ async def load(plan: Plan, *, references: bool) -> None:
         plan.parts.append(DrivenPart(suite, style))
         if plan.generations is not None:
             ids = [task_id for task_id, _ in suite.problems]
-            plan.generations.counts(ids, ids)
-            plan.model = Recorded(spec.model, plan.generations, ids)
+            known = ids if spec.limit is None else [*ids, *_beyond(plan.generations, ids)]
+            plan.generations.counts(ids, known)
+            plan.model = Recorded(spec.model, plan.generations, known)
 
 
 def refuse_other_data(plan: Plan, record: RunRecord) -> None:
@@ -195,6 +196,13 @@ def _scores(provider: str) -> bool:
         return bool(models.registry.get(provider).capabilities.logprobs)
     except UsageError:  # for want of a package
         return provider == "hf"
+
+
+def _beyond(generations: Generations, ids: Sequence[str]) -> list[str]:
+    """Names for what a file holds beyond the first problems: what those after them are called is not known."""
+    if generations.by_task is None:
+        return [f"beyond --limit, {number}" for number in range(len(ids), len(generations.in_order))]
+    return [name for name in generations.by_task if name not in ids]
 
 
 def _equally_many(generations: Generations) -> int:

@@ -12,6 +12,8 @@ from core.types import Sample, Status
 
 EVERY_S = 10.0
 """How often a plain line is written."""
+TELLING = 50
+"""Before one in so many is done, nobody can tell when all will be."""
 
 
 class Display:
@@ -77,7 +79,8 @@ class Tally:
         """The state in one line."""
         done, rate = sum(self.ledger.values()), self._rate()
         left = self.total - self.already - done
-        time_left = f", {left / rate:,.0f} s left" if done and left else ""
+        # The first few say nothing of the rest, where a harness hands over all at the end.
+        time_left = f", {left / rate:,.0f} s left" if left and done > left / TELLING else ""
         return f"{self.title}: {self.already + done:,}/{self.total:,} done{time_left}, {self._words()}"
 
     def _rate(self) -> float:

@@ -147,6 +147,10 @@ def _models(options: Options) -> list[str]:
     return names
 
 
+SHORT = 100
+"""Characters of a mend that is said although it was not asked for."""
+
+
 def is_driven(harness: str) -> bool:
     """Whether a harness owns its loop."""
     return issubclass(adapters.registry.get(harness), Driven)
@@ -213,7 +217,8 @@ def resolve(harnesses: Sequence[str], tasks: Sequence[str], include: Sequence[st
             except UsageError as error:  # it is not installed, which matters where it is asked for
                 if harnesses:
                     raise
-                lacking[adapter.name] = str(error).partition(":")[0]
+                words = str(error)
+                lacking[adapter.name] = words if len(words) < SHORT else words.partition(":")[0]
             if matches and not harnesses:
                 break
         if not matches:

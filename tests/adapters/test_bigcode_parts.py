@@ -156,8 +156,8 @@ def test_hook_when_a_module_executes_in_any_way_then_it_is_handed_over_or_refuse
     )
     handed = []
 
-    def run(programs, language):
-        handed.append((programs, language))
+    def run(programs, language, timeout):
+        handed.append((programs, language, timeout))
         return [[True, False]]
 
     execution.hook(run)
@@ -165,7 +165,7 @@ def test_hook_when_a_module_executes_in_any_way_then_it_is_handed_over_or_refuse
         found, logs = modules[name].compute_code_eval(references=["test"], predictions=[["a", "b"]], k=[1], timeout=9)
         assert found == {"pass@1": 0.5}
         assert [[each["passed"] for _, each in log] for log in logs.values()] == [[True, False]]
-    assert handed == [([[("a", "test"), ("b", "test")]], "python")] * 2
+    assert handed == [([[("a", "test"), ("b", "test")]], "python", 9)] * 2
     assert modules["multiple"].evaluate_problem is execution._evaluate_problem
     with pytest.raises(Refused, match="was about to run generated code"):
         modules["custom_metrics"].check_correctness("code", 3.0, 0, 0)
@@ -178,11 +178,13 @@ def test_hook_when_a_module_executes_in_any_way_then_it_is_handed_over_or_refuse
 def test_install_when_a_metric_is_of_the_hub_then_humanevalpacks_is_handed_over_and_others_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "evaluate", None)
     handed = []
-    execution.install(lambda programs, language: handed.append((programs, language)) or [[True]])
+    execution.install(lambda *given: handed.append(given) or [[True]])
     load = sys.modules["evaluate"].load
     metric = load("Muennighoff/code_eval_octopack")
     assert metric.compute(references=["t"], predictions=[["s"]], language="rust", timeout=300)[0]["pass@1"] == 1.0
-    assert handed == [([[("s", "t")]], "rust")]
+    assert metric.compute(references=["t"], predictions=[["s"]], language="python", timeout=10)[0]["pass@1"] == 1.0
+    # A compiler's time is in the others' limits, which are the sandbox's own.
+    assert handed == [([[("s", "t")]], "rust", None), ([[("s", "t")]], "python", 10)]
     with pytest.raises(Refused, match="its metric 'bleu' is code of the hub"):
         load("bleu")
 
@@ -293,7 +295,7 @@ class Task:
         self.given = generations, references
         assert len(generations) == len(references) == len(self.get_dataset())
         programs = [[(text, test) for text in of_one] for of_one, test in zip(generations, references, strict=True)]
-        return execution.figures(Asked.at_work.run(programs, "python"), [1, 2])[0]
+        return execution.figures(Asked.at_work.run(programs, "python", None), [1, 2])[0]
 
 
 DOCS = [{"task_id": f"p/{n}", "name": f"p{n}", "prompt": f"def f{n}():", "test": f"test {n}"} for n in range(3)]
@@ -423,9 +425,9 @@ class QuixBugs(Task):
     def process_results(self, generations, references):
         found = {}
         for doc, of_one, test in zip(self.get_dataset(), generations, references, strict=True):
-            found[doc["name"]] = execution.figures(Asked.at_work.run([[(text, test) for text in of_one]], "python"), 1)[
-                0
-            ]
+            found[doc["name"]] = execution.figures(
+                Asked.at_work.run([[(text, test) for text in of_one]], "python", None), 1
+            )[0]
         return {**found, "all": {"pass@1": sum(each["pass@1"] for each in found.values()) / len(found)}}
 
 

@@ -46,7 +46,7 @@ def test_candidate_then_source_call_and_function_are_those_of_the_tests(tests, s
     if source is None:
         source = tests if call == "..." else tests[: tests.index(f"\n{call}") + 1]
     assert (made.tests.source, made.tests.calls, made.entry_point) == (source, (call,), entry_point)
-    assert (made.solution.code, made.solution.method, made.tests.shared) == ("solution", "verbatim", None)
+    assert (made.solution.code, made.solution.method) == ("solution", "verbatim")
     assert made.limits == Limits(cpu_s=3.0)
 
 
@@ -73,6 +73,9 @@ def test_candidate_when_the_language_is_another_then_the_tests_end_its_file():
         ("assert sorted(Diff([1], [2])) == [1]", None),
         ("class Pair: pass\nassert f(Pair()) is None", None),
         ("assert f(ValueError('x')) == 1", None),
+        ("assert balanced(root) == False", True),
+        ("def check(f):\n    assert f(1) == 2\ncheck(inc)", None),
+        ("assert twice(inc, 1) == inc(inc(1))", None),
     ],
 )
 def test_candidate_when_tests_make_objects_of_the_solution_then_they_share_its_process(tests, shared):

@@ -45,8 +45,8 @@ def run(line: Line, job: Mapping[str, Any]) -> None:
     data = Data(job["datasets"], None)
     data.install()
 
-    def execute(programs: execution.Programs, language: str) -> list[list[bool | None]]:
-        return Asked.at_work.run(programs, language)
+    def execute(programs: execution.Programs, language: str, timeout: float | None) -> list[list[bool | None]]:
+        return Asked.at_work.run(programs, language, timeout)
 
     execution.install(execute)
     known, asked = tasks(), []

@@ -15,6 +15,9 @@ from adapters.hosts.bigcode import execution
 from adapters.hosts.bigcode.problems import Problems
 from adapters.hosts.wire import Line
 
+MULTIPLE_S = 15.0
+"""MultiPL-E's limit for Python, as its evaluator has it."""
+
 
 class Asked:
     """A task that is evaluated."""
@@ -93,11 +96,11 @@ class Asked:
             self._line.tell({"document": {"suite": self.name, "task_id": task_id, "reported": {}}})
         self._line.tell({"row": self._row(results)})
 
-    def run(self, programs: execution.Programs, language: str) -> list[list[bool | None]]:
+    def run(self, programs: execution.Programs, language: str, timeout: float | None) -> list[list[bool | None]]:
         """Have programs executed: of the samples that are kept, some or all of them, in whatever order."""
         places = self._places(programs)
         numbers = [
-            [self._execute(place, program, language) for place, program in zip(of_places, of_one, strict=True)]
+            [self._execute(place, program, language, timeout) for place, program in zip(of_places, of_one, strict=True)]
             for of_places, of_one in zip(places, programs, strict=True)
         ]
         outcomes = [[self._line.reply(number)["passed"] for number in of_one] for of_one in numbers]
@@ -126,7 +129,8 @@ class Asked:
             for earlier in Path(tempfile.gettempdir()).glob("*.results.json"):  # of another of its tasks
                 earlier.unlink()
             programs = [[(each, test) for each in of_one] for of_one, test in zip(generations, references, strict=True)]
-            outcomes = self.run(programs, str(self._problems.language()))
+            limit = MULTIPLE_S if self._problems.language() == "python" else None
+            outcomes = self.run(programs, str(self._problems.language()), limit)
             execution.known.update(
                 {
                     doc["name"]: [ok for ok in of_one if ok is not None]
@@ -157,12 +161,13 @@ class Asked:
         """Whether an answer or an outcome is lacking."""
         return sum(self._counts().values()) < len(self._problems.docs) * self._repeats
 
-    def _execute(self, place: tuple[int, int], program: tuple[str, str], language: str) -> int:
+    def _execute(self, place: tuple[int, int], program: tuple[str, str], language: str, timeout: float | None) -> int:
         solution, tests = program
         number, index = place
         key = {"suite": self.name, "task_id": self._problems.ids[number], "index": index, "rank": self._ranks[place]}
         self._ranks[place] += 1
-        return self._line.ask({"execute": {**key, "solution": solution, "tests": tests, "language": language}})
+        told = {**key, "solution": solution, "tests": tests, "language": language, "timeout": timeout}
+        return self._line.ask({"execute": told})
 
     def _row(self, results: Mapping[str, Any]) -> dict[str, Any]:
         metrics = {

@@ -19,8 +19,9 @@ from adapters.hosts.wire import Refused
 
 Programs = Sequence[Sequence[tuple[str, str]]]
 """Problem by problem, and sample by sample: a solution and its tests."""
-Run = Callable[[Programs, str], list[list[bool | None]]]
-"""Has programs in a language executed: whether each passed; None: the sandbox failed."""
+Run = Callable[[Programs, str, float | None], list[list[bool | None]]]
+"""Has programs in a language executed: whether each passed; None: the sandbox failed. The last is the limit in seconds;
+None: the sandbox's own for that language, which are about those of the harness."""
 
 LANGUAGES = {
     "py": "python",
@@ -87,10 +88,10 @@ def _code_eval(run: Run) -> Callable[..., Any]:
         references: Sequence[str],
         k: Any = (1, 10, 100),
         num_workers: int = 4,  # noqa: ARG001
-        timeout: float = 3.0,  # noqa: ARG001
+        timeout: float = 3.0,
     ) -> tuple[dict[str, float], Any]:
         programs = [[(each, test) for each in of_one] for of_one, test in zip(predictions, references, strict=False)]
-        return figures(run(programs, "python"), k)
+        return figures(run(programs, "python", timeout), k)
 
     return compute_code_eval
 
@@ -108,11 +109,14 @@ class _Octopack:
         predictions: Sequence[Sequence[str]],
         language: str = "python",
         k: Any = (1, 10, 100),
+        timeout: float = 3.0,
         **_: Any,
     ) -> tuple[dict[str, float], Any]:
         """pass@k, and no log."""
         programs = [[(each, test) for each in of_one] for of_one, test in zip(predictions, references, strict=False)]
-        return figures(self._run(programs, LANGUAGES[language]), k)
+        # A compiler's time is in its timeouts in the other languages.
+        limit = timeout if language == "python" else None
+        return figures(self._run(programs, LANGUAGES[language], limit), k)
 
 
 def figures(passed: Sequence[Sequence[bool | None]], k: Any) -> tuple[dict[str, float], dict[int, list[Any]]]:
