@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,19 @@ def python(limit: int | None = None) -> dict[str, Any]:
         task, rows, generations = make()
         rows, generations = rows[:limit] if task == "humaneval" else rows, generations[:limit]
         with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
             here = theirs(Path(folder), task, rows, generations)
+            ended = time.monotonic()
             mine = ours(Path(folder), task, rows, generations)
+            seconds = {"ours": time.monotonic() - ended, "main.py": ended - began}
         found[name] = {
             "problems": len(generations),
             "samples": sum(map(len, generations)),
             "ours": mine,
             "main.py": here,
             "equal": agree(mine, here),
+            "seconds": {who: round(took, 2) for who, took in seconds.items()},
+            "ratio": round(seconds["ours"] / seconds["main.py"], 3),
         }
     return {**found, "equal": all(part["equal"] for part in found.values())}
 
@@ -141,6 +147,11 @@ def agree(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
     )
 
 
+def _canonical() -> tuple[str, list[dict[str, Any]], list[list[str]]]:
+    rows = read(DATA / "humaneval" / "HumanEval.jsonl.gz")
+    return "humaneval", rows, [[row["prompt"] + row["canonical_solution"]] for row in rows]
+
+
 def _humaneval() -> tuple[str, list[dict[str, Any]], list[list[str]]]:
     rows = read(DATA / "humaneval" / "HumanEval.jsonl.gz")
     programs: dict[str, list[str]] = {row["task_id"]: [] for row in rows}
@@ -167,6 +178,7 @@ def broken(number: int, code: str) -> str:
 
 
 PARTS: Mapping[str, Callable[[], tuple[str, list[dict[str, Any]], list[list[str]]]]] = {
+    "humaneval_canonical": _canonical,
     "humaneval": _humaneval,
     "mbpp_canonical": _mbpp,
     "mbpp_broken": lambda: _mbpp(broken),
