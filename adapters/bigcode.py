@@ -85,7 +85,8 @@ class BigCode(Driven):
                 raise UsageError(f"BigCode's task '{name}' is {state}; `touchstone tasks list --harness bigcode`")
             if state.startswith(WITH) and DESCRIPTIONS not in dict(spec.datasets):
                 raise UsageError(f"BigCode's task '{name}' {state}; save them with --save-generations FILE")
-        datasets = dict(spec.datasets)
+        # Its process has a working directory of its own.
+        datasets = {name: str(Path(path).absolute()) for name, path in spec.datasets}
         params = spec.params
         job = {
             "tasks": names,

@@ -89,6 +89,18 @@ def test_drive_when_a_task_is_not_run_then_its_reason_is_said_and_nothing_starts
         BigCode().drive(spec)
 
 
+def test_drive_when_a_path_is_relative_then_it_is_the_runners(known, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    jobs = []
+    monkeypatch.setattr(bigcode, "_Drive", lambda job, _: jobs.append(job))
+    suites = (SuiteRef("bigcode", "humaneval"),)
+    BigCode().drive(
+        RunSpec("control/reference", suites, datasets=(("humaneval", "a.jsonl"), ("descriptions", "d.json")))
+    )
+    assert jobs[0]["datasets"] == {"humaneval": str(tmp_path / "a.jsonl")}
+    assert jobs[0]["descriptions"] == str(tmp_path / "d.json")
+
+
 def test_home_when_nothing_is_said_and_nothing_installed_then_the_commands_that_bring_it_are(monkeypatch):
     monkeypatch.delenv("BIGCODE_HOME", raising=False)
     monkeypatch.setattr(bigcode, "find_spec", lambda _: None)
