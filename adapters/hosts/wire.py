@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -24,6 +25,15 @@ class Refused(BaseException):
     def __init__(self, words: str, kind: str = "usage") -> None:
         self.kind = kind
         super().__init__(words)
+
+
+def finite(value: Any) -> float | None:
+    """A figure as a float, to the last digit; None where it is none, or not finite."""
+    try:
+        figure = float(value)
+    except (TypeError, ValueError):
+        return None
+    return figure if math.isfinite(figure) else None
 
 
 LEFT: list[Path] = []

@@ -190,8 +190,8 @@ class Gate:
         self._open.set()
 
 
-def hosts(pid: int) -> list[int]:
-    """The processes with lm-eval that a process has started."""
+def hosts(pid: int, harness: str = "lm_eval") -> list[int]:
+    """The processes with a harness that a process has started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -199,7 +199,7 @@ def hosts(pid: int) -> list[int]:
             words = (folder / "cmdline").read_bytes()
         except OSError:  # it has ended
             continue
-        if parent == pid and b"adapters.hosts.lm_eval" in words:
+        if parent == pid and f"adapters.hosts.{harness}".encode() in words:
             found.append(int(folder.name))
     return found
 

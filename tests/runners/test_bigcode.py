@@ -15,7 +15,7 @@ from adapters.bigcode import BRING
 from adapters.hosts.bigcode.execution import LANGUAGES
 from benchmarks import bigcode as beside
 from tests.loopback import Fault, OpenAIServer
-from tests.runners.lm_eval_tasks import Gate, gone, halfway, stored, texts
+from tests.runners.lm_eval_tasks import Gate, gone, halfway, hosts, stored, texts
 from tests.runners.processes import wait_for
 from tests.runners.test_bad_input import refused
 
@@ -403,20 +403,6 @@ def test_run_when_two_languages_are_in_it_then_one_ones_results_are_not_in_the_o
 # ── when something goes wrong ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def hosts(pid: int) -> list[int]:
-    """The processes with the harness that a process has started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            words = (folder / "cmdline").read_bytes()
-        except OSError:  # it has ended
-            continue
-        if parent == pid and b"adapters.hosts.bigcode" in words:
-            found.append(int(folder.name))
-    return found
-
-
 @harness
 @pytest.mark.engine
 def test_run_when_it_is_killed_then_resume_asks_for_the_rest_alone_and_the_figures_are_the_same(
@@ -428,7 +414,7 @@ def test_run_when_it_is_killed_then_resume_asks_for_the_rest_alone_and_the_figur
         with program.start(*small, "--concurrency", str(AT_ONCE), OPENAI_BASE_URL=server.url) as process:
             try:
                 halfway(program, half, AT_ONCE, server)
-                (host,) = hosts(process.pid)
+                (host,) = hosts(process.pid, "bigcode")
             finally:
                 process.send_signal(signal.SIGKILL)
             process.communicate(timeout=60)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from adapters.hosts.bigcode import execution
 from adapters.hosts.bigcode.problems import Problems
-from adapters.hosts.wire import Line
+from adapters.hosts.wire import Line, finite
 
 MULTIPLE_S = 15.0
 """MultiPL-E's limit for Python, as its evaluator has it."""
@@ -171,9 +171,9 @@ class Asked:
 
     def _row(self, results: Mapping[str, Any]) -> dict[str, Any]:
         metrics = {
-            f"{name},bigcode": {"value": _number(value), "stderr": None, "n": len(self._counts())}
+            f"{name},bigcode": {"value": finite(value), "stderr": None, "n": len(self._counts())}
             for name, value in results.items()
-            if _number(value) is not None
+            if finite(value) is not None
         }
         return {
             "name": self.name,
@@ -222,11 +222,3 @@ def _beyond(name: str, fewest: int) -> bool:
 
 def _undefined(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        figure = float(value)
-    except (TypeError, ValueError):
-        return None
-    return figure if math.isfinite(figure) else None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from lm_eval.utils import handle_non_serializable
 
-from adapters.hosts.wire import Line
+from adapters.hosts.wire import Line, finite
 
 
 def tell_results(line: Line, results: Mapping[str, Any]) -> None:
@@ -47,7 +46,7 @@ def _row(
             sizes = row.get("sample_count", {})
             n = sizes.get(key, sizes.get(metric, row.get("sample_len", 0))) if counted is None else counted[key]
             stderr = row.get(f"{metric}_stderr,{filtered}")
-            metrics[key] = {"value": number(value), "stderr": number(stderr), "n": n}
+            metrics[key] = {"value": finite(value), "stderr": finite(stderr), "n": n}
     return {
         "name": name,
         "group": counted is None,
@@ -61,15 +60,6 @@ def _row(
             "config": plain(results["configs"].get(name)),
         },
     }
-
-
-def number(value: Any) -> float | None:
-    """A figure as a float, to the last digit; None where it is none, or not finite."""
-    try:
-        figure = float(value)
-    except (TypeError, ValueError):
-        return None
-    return figure if math.isfinite(figure) else None
 
 
 def plain(value: Any) -> Any:
