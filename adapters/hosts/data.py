@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from adapters.hosts.wire import Refused
+from core.imports import lean
 
 FORMATS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow"}
 
@@ -25,12 +28,24 @@ class Data:
         self.task: Mapping[str, Any] = {}
         """The configuration of the task that is being loaded."""
         self._load: Callable[..., Any] = lambda *_, **__: None
+        self._read: Callable[[Mapping[str, list[Path]]], Any] = lambda _: None
 
     def install(self) -> None:
         """Take the place of `datasets.load_dataset`."""
         import datasets
 
         self._load, datasets.load_dataset = datasets.load_dataset, self.load
+
+    def stand_in(self, read: Callable[[Mapping[str, list[Path]]], Any]) -> None:
+        """Take the place of all of `datasets`, whose import is long, until it is needed.
+
+        read: gives the splits of files as that would, or None where it does not know how.
+        """
+        module = ModuleType("datasets")
+        module.load_dataset = self.load  # type: ignore[attr-defined]
+        sys.modules["datasets"] = module
+        self._read = read
+        self._load = lambda *args, **options: _package().load_dataset(*args, **options)
 
     def load(self, path: str | None = None, name: str | None = None, **options: Any) -> Any:
         """What a task gets when it asks for its data. Raises Refused."""
@@ -65,7 +80,7 @@ class Data:
         try:
             if not files:  # a copy of the hub's repository, or what `save_to_disk` wrote
                 return self._folder(place, config, options)
-            loaded = self._load(
+            loaded = self._read(files) or self._load(
                 _format(next(iter(files.values()))[0]), data_files={k: list(map(str, v)) for k, v in files.items()}
             )
         except StopIteration as error:
@@ -78,9 +93,7 @@ class Data:
 
     def _folder(self, place: Path, config: str | None, options: dict[str, Any]) -> Any:
         if (place / "dataset_dict.json").is_file():
-            import datasets
-
-            return datasets.load_from_disk(str(place))
+            return _package().load_from_disk(str(place))
         return self._load(str(place), config, **options)
 
     def _complete(self, task: str, place: Path, loaded: Any) -> None:
@@ -114,6 +127,15 @@ class Data:
         if settings.get("samples") is not None:
             return None
         return next((s for s in map(self.task.get, ("training_split", "validation_split", "test_split")) if s), None)
+
+
+def _package() -> Any:
+    """The package `datasets`, where something stood for it too."""
+    if getattr(sys.modules.get("datasets"), "__spec__", True) is None:
+        del sys.modules["datasets"]
+    with lean("chardet"):
+        import datasets
+    return datasets
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:

@@ -7,12 +7,13 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from adapters.hosts.bigcode import execution
 from adapters.hosts.bigcode.problems import Problems
+from adapters.hosts.bigcode.rows import Rows
 from adapters.hosts.wire import Line, finite
 
 MULTIPLE_S = 15.0
@@ -124,7 +125,7 @@ class Asked:
         """What the harness finds."""
         Asked.at_work = self
         references = [self.task.get_reference(self._problems.docs[number]) for number, _ in self._kept]
-        docs = _Docs(self._problems.docs[number] for number, _ in self._kept)
+        docs = Rows(self._problems.docs[number] for number, _ in self._kept)
         if self._problems.module == "multiple":
             for earlier in Path(tempfile.gettempdir()).glob("*.results.json"):  # of another of its tasks
                 earlier.unlink()
@@ -191,14 +192,6 @@ class Asked:
 VERSION = "8fc5bae"
 WHOLE = ("parity", "recode")
 """The modules of tasks whose figures mean something only where no sample is lost: they go by places, or by groups."""
-
-
-class _Docs(list[Any]):
-    """Documents as a data set, as far as the harness looks."""
-
-    def select(self, numbers: Iterable[int]) -> _Docs:
-        """Some of them."""
-        return _Docs(self[number] for number in numbers)
 
 
 def _next(places: list[tuple[int, int]]) -> tuple[int, int]:

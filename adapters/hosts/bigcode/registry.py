@@ -11,9 +11,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from core.imports import lean
+
 PACKAGE = "bigcode_eval.tasks"
-TORCH = ("torch", "torch.utils", "torch.utils.data", "transformers", "accelerate", "accelerate.utils")
-"""What the harness imports for models of its own, which are not used."""
+UNUSED = (
+    *("torch", "torch.utils", "torch.utils.data", "transformers", "accelerate", "accelerate.utils"),
+    *("pandas", "requests"),
+)
+"""What the harness imports for models of its own, and for tasks that are not run here."""
 
 
 def tasks() -> Mapping[str, Any]:
@@ -21,7 +26,7 @@ def tasks() -> Mapping[str, Any]:
 
     What its list of MultiPL-E's languages runs together for want of two commas, `cljcpp` and `mlpl`, is taken apart.
     """
-    with _without_models():
+    with _without_unused(), lean():
         registry: dict[str, Any] = dict(importlib.import_module(PACKAGE).TASK_REGISTRY)
     multiple = importlib.import_module(f"{PACKAGE}.multiple")
     for joined, languages in (("cljcpp", ("clj", "cpp")), ("mlpl", ("ml", "pl"))):
@@ -46,10 +51,10 @@ def make(task: Any, prompt: str | None, descriptions: str | None) -> Any:
 
 
 @contextmanager
-def _without_models() -> Iterator[None]:
-    """Within, empty modules stand for those of `TORCH`, which take seconds to import."""
-    there: dict[str, ModuleType | None] = {name: sys.modules.get(name) for name in TORCH}
-    for name in TORCH:
+def _without_unused() -> Iterator[None]:
+    """Within, empty modules stand for those of `UNUSED`, which take seconds to import."""
+    there: dict[str, ModuleType | None] = {name: sys.modules.get(name) for name in UNUSED}
+    for name in UNUSED:
         module = _Anything(name)
         module.__spec__ = ModuleSpec(name, None)
         module.__path__ = []
