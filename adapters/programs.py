@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from core.types import Candidate, Limits, Solution, Tests
 
@@ -27,6 +28,13 @@ def candidate(solution: str, tests: str, language: str = PYTHON, timeout_s: floa
         return Candidate(
             Solution(solution, "verbatim"), "", Tests(source=f"\n{tests}", calls=("tests",)), language=language
         )
+    called, tested = _read(tests)
+    return Candidate(Solution(solution, "verbatim"), called, tested, replace(LIMITS, cpu_s=timeout_s or LIMITS.cpu_s))
+
+
+@lru_cache(maxsize=256)
+def _read(tests: str) -> tuple[str, Tests]:
+    """The function that test code is of, and the tests. Of a problem's samples it is the same each time."""
     source, call = tests, "..."
     try:
         statements = ast.parse(tests).body
@@ -36,10 +44,7 @@ def candidate(solution: str, tests: str, language: str = PYTHON, timeout_s: floa
     if isinstance(last, ast.Expr) and last.col_offset == 0 and (text := ast.get_source_segment(tests, last)):
         lines = list(io.StringIO(tests, newline=""))  # as Python counts them
         source, call = "".join(lines[: last.lineno - 1]), text
-    tested = Tests(source=source, calls=(call,), shared=True if _makes_objects(statements) else None)
-    return Candidate(
-        Solution(solution, "verbatim"), _called(statements), tested, replace(LIMITS, cpu_s=timeout_s or LIMITS.cpu_s)
-    )
+    return _called(statements), Tests(source=source, calls=(call,), shared=True if _makes_objects(statements) else None)
 
 
 def _called(statements: Sequence[ast.stmt]) -> str:
