@@ -127,6 +127,8 @@ class Drive(ABC):
     def __init__(self) -> None:
         self.generations: dict[str, dict[int, list[str]]] = {}
         """Suite, and a problem's place in it, to what the harness has made of its answers; where it says so."""
+        self.languages: frozenset[str] = frozenset()
+        """Those of what it will have executed, as far as that is known before it is loaded."""
 
     @abstractmethod
     async def load(

@@ -40,7 +40,7 @@ DESCRIPTIONS = "descriptions"
 
 CODE = "works"
 WITH = f"works with --dataset {DESCRIPTIONS}"
-HUB_METRIC = "not run: its metric is code of the hub"
+TEXT = "works; nothing is executed"
 STATES = {
     "humaneval": CODE,
     "humanevalplus": CODE,
@@ -51,12 +51,12 @@ STATES = {
     "recode": CODE,
     "instruct_humaneval": CODE,
     "instruct_wizard_humaneval": CODE,
-    "santacoder_fim": "works; nothing is executed",
+    "santacoder_fim": TEXT,
     "codexglue_code_to_text": "works with the package mosestokenizer; nothing is executed",
-    "codexglue_text_to_text": HUB_METRIC,
-    "conala": HUB_METRIC,
-    "concode": HUB_METRIC,
-    "python_bugs": HUB_METRIC,
+    "codexglue_text_to_text": TEXT,
+    "conala": TEXT,
+    "concode": TEXT,
+    "python_bugs": TEXT,
     "apps": "not run: its metric is code of the hub, and needs pyext, which works up to Python 3.10",
     "ds1000": "not run: it executes on packages of Python 3.7 that it fetches, in a way of its own",
     "gsm": "not run: it executes in a way of its own, and compares what is printed",
@@ -101,7 +101,9 @@ class BigCode(Driven):
                 "max_tokens": params.max_tokens or MAX_TOKENS,
             },
         }
-        return _Drive(job, params.seed)
+        drive = _Drive(job, params.seed)
+        drive.languages = frozenset(language for name in names if (language := _language(name)))
+        return drive
 
     def listing(self, pattern: str) -> Sequence[Mapping[str, Any]]:
         """The tasks whose names fit: whether each works, and what it needs, or why not."""
@@ -163,6 +165,14 @@ def _known() -> Mapping[str, Mapping[str, Any]]:
             raise HostError(f"the BigCode evaluation harness in {place} cannot be imported: {last}")
     known: dict[str, dict[str, Any]] = json.loads(file.read_bytes())["names"]
     return known
+
+
+def _language(name: str) -> str | None:
+    """The language of what a task has executed; None: nothing is, or that is not known yet."""
+    module = _known()[name]["module"]
+    if module in ("multiple", "humanevalpack"):
+        return None if name.startswith("humanevalexplaindescribe") else LANGUAGES.get(name.rpartition("-")[2])
+    return "python" if STATES.get(module) == CODE else None
 
 
 def _state(name: str, module: str) -> str:

@@ -81,10 +81,7 @@ async def _evaluate(options: Options, store: Store, begun: Sequence[tuple[RunSpe
                 return 0
             if not options.estimate:
                 stack.enter_context(store.writing(stored.run_id))
-        for plan in plans:
-            await stack.enter_async_context(plan.model)
-        # A harness loads its data while a model is looked for.
-        await _all(*(load(plan, references=options.estimate) for plan in plans), *(p.model.check() for p in plans))
+        sandbox = await _ready(plans, options, stack)
         if stored is not None:
             refuse_other_data(plans[0], stored)
         found = sources(plans, options, store, stack)
@@ -92,7 +89,7 @@ async def _evaluate(options: Options, store: Store, begun: Sequence[tuple[RunSpe
             pairs = zip(plans, found, strict=True)
             print(written([await estimate(plan, source, store, stored) for plan, source in pairs], options.as_json))
             return 0
-        runs, errors = await _session(plans, found, stored, options, store, interrupt)
+        runs, errors = await _session(plans, found, stored, options, store, sandbox, interrupt)
     for model, error in errors[1:]:
         say(f"{model}: {error}")
     if len(errors) == len(runs):
@@ -123,12 +120,12 @@ async def _session(
     stored: RunRecord | None,
     options: Options,
     store: Store,
+    sandbox: Sandbox,
     interrupt: _Interrupt,
 ) -> tuple[list[Run], list[tuple[str, BaseException]]]:
     """Run plans side by side in one sandbox: the runs, and what ended those that ended early, by their models."""
     workers = options.workers or cores()
-    async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(_sandbox(plans, options, workers))
+    with ExitStack() as stack:
         if stored is not None:
             runs = [_continued(stored, plans[0], sources[0], store, sandbox)]
         else:
@@ -147,6 +144,19 @@ async def _session(
 # ── before ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def _ready(plans: Sequence[Plan], options: Options, stack: AsyncExitStack) -> Sandbox:
+    """The sandbox, started while harnesses load their data and models are looked for. `stack` ends all of it."""
+    for plan in plans:
+        await stack.enter_async_context(plan.model)
+    sandbox = Unused() if options.estimate else _sandbox(plans, options)
+    stack.push_async_callback(sandbox.aclose)
+    loads, checks = (load(plan, references=options.estimate) for plan in plans), (plan.model.check() for plan in plans)
+    await _all(*loads, *checks, sandbox.start())
+    if isinstance(sandbox, Unused) and not options.estimate:  # a harness may say only now what it has executed
+        sandbox = await stack.enter_async_context(_sandbox(plans, options))
+    return sandbox
+
+
 async def _all(*steps: Coroutine[Any, Any, None]) -> None:
     """Take steps side by side. Raises the first error in their order, when all have ended."""
     for ended in await asyncio.gather(*steps, return_exceptions=True):
@@ -154,10 +164,12 @@ async def _all(*steps: Coroutine[Any, Any, None]) -> None:
             raise ended
 
 
-def _sandbox(plans: Sequence[Plan], options: Options, workers: int) -> Sandbox:
-    """The one for all runs of the invocation, whose settings are the same but for the model."""
-    spec = plans[0].spec
+def _sandbox(plans: Sequence[Plan], options: Options) -> Sandbox:
+    """The one for all runs of the invocation, whose settings are the same but for the model: of what is known so far
+    to be executed."""
+    spec, workers = plans[0].spec, options.workers or cores()
     wanted = {language for plan in plans for part in plan.parts for language in part.languages}
+    wanted |= {language for plan in plans if plan.drive is not None for language in plan.drive.languages}
     if not wanted:
         return Unused()
     make = sandboxes.registry.get(spec.sandbox)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import SandboxUnavailable
+from core.imports import lean
 
 WAYS_OUT = (
     "start one (`sudo systemctl start docker`, or `sudo dockerd &`), point DOCKER_HOST at one, as root on Debian or "
@@ -28,8 +29,9 @@ OURS = Path("/run/touchstone-dockerd.json")
 
 def connect(timeout_s: float = 60.0) -> Any:
     """A `docker.DockerClient` of an engine that answers. Raises SandboxUnavailable with the ways out."""
-    import docker
-    from docker.errors import DockerException
+    with lean("chardet"):
+        import docker
+        from docker.errors import DockerException
 
     client = None
     try:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -92,13 +92,27 @@ def test_drive_when_a_task_is_not_run_then_its_reason_is_said_and_nothing_starts
 def test_drive_when_a_path_is_relative_then_it_is_the_runners(known, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     jobs = []
-    monkeypatch.setattr(bigcode, "_Drive", lambda job, _: jobs.append(job))
+    monkeypatch.setattr(bigcode, "_Drive", lambda job, _: jobs.append(job) or SimpleNamespace())
     suites = (SuiteRef("bigcode", "humaneval"),)
     BigCode().drive(
         RunSpec("control/reference", suites, datasets=(("humaneval", "a.jsonl"), ("descriptions", "d.json")))
     )
     assert jobs[0]["datasets"] == {"humaneval": str(tmp_path / "a.jsonl")}
     assert jobs[0]["descriptions"] == str(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "languages"),
+    [
+        (["humaneval"], {"python"}),
+        (["multiple-rs", "humanevalfixtests-js"], {"rust", "javascript"}),
+        (["starcoder_fim", "humanevalexplaindescribe-js"], set()),
+    ],
+)
+def test_drive_when_it_is_made_then_it_says_what_languages_it_will_execute(known, monkeypatch, names, languages):
+    monkeypatch.setattr(bigcode, "_Drive", lambda *_: SimpleNamespace())
+    spec = RunSpec("control/reference", tuple(SuiteRef("bigcode", name) for name in names))
+    assert BigCode().drive(spec).languages == languages
 
 
 def test_home_when_nothing_is_said_and_nothing_installed_then_the_commands_that_bring_it_are(monkeypatch):
