@@ -48,6 +48,9 @@ TOOLS = {
 """A command that ends with 0 where what the harness's evaluator of a language needs is on the host."""
 LOADED = re.compile(r"^(?:import|from) (?:torch|transformers|accelerate)\b", re.MULTILINE)
 """What `main.py` has loaded for itself, so that programs find it there and nowhere else."""
+SLOWEST = 123
+"""The problem of MBPP whose own solution takes most of the three seconds of wall time that the harness gives it. In its
+place among the others, four at a time, it is stopped where there are fewer cores; so it comes last."""
 HIDING = "import sys\nsys.modules.update(dict.fromkeys(('torch', 'transformers', 'accelerate')))\n"
 """Before a program that imports some of it, so that it is not there for either."""
 EVALUATOR = """
@@ -147,9 +150,14 @@ def agree(ours: Mapping[str, float], theirs: Mapping[str, float]) -> bool:
     )
 
 
-def _canonical() -> tuple[str, list[dict[str, Any]], list[list[str]]]:
+def _canonical(times: int = 1) -> tuple[str, list[dict[str, Any]], list[list[str]]]:
     rows = read(DATA / "humaneval" / "HumanEval.jsonl.gz")
-    return "humaneval", rows, [[row["prompt"] + row["canonical_solution"]] for row in rows]
+    # Each is another program: equal ones would run once.
+    return (
+        "humaneval",
+        rows,
+        [[f"{row['prompt']}{row['canonical_solution']}\n# {number}\n" for number in range(times)] for row in rows],
+    )
 
 
 def _humaneval() -> tuple[str, list[dict[str, Any]], list[list[str]]]:
@@ -166,6 +174,7 @@ def _mbpp(
     change: Callable[[int, str], str] = lambda _, code: code,
 ) -> tuple[str, list[dict[str, Any]], list[list[str]]]:
     rows = [row for row in read(DATA / "mbpp" / "mbpp.jsonl.gz") if 11 <= row["task_id"] <= 510]
+    rows.sort(key=lambda row: row["task_id"] == SLOWEST)
     # One problem's tests are of what it sets up with its solution's class, which the harness leaves out.
     return "mbpp", rows, [[f"{change(i, row['code'])}\n{row['test_setup_code']}"] for i, row in enumerate(rows)]
 
@@ -179,6 +188,7 @@ def broken(number: int, code: str) -> str:
 
 PARTS: Mapping[str, Callable[[], tuple[str, list[dict[str, Any]], list[list[str]]]]] = {
     "humaneval_canonical": _canonical,
+    "humaneval_canonical_ten": lambda: _canonical(10),
     "humaneval": _humaneval,
     "mbpp_canonical": _mbpp,
     "mbpp_broken": lambda: _mbpp(broken),
