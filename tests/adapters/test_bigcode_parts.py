@@ -201,7 +201,7 @@ def test_hook_when_a_module_executes_in_any_way_then_it_is_handed_over_or_refuse
     assert modules["humanevalplus"].create_task is never
 
 
-def test_install_when_a_metric_is_of_the_hub_then_humanevalpacks_is_handed_over_and_others_are_refused(monkeypatch):
+def test_install_when_a_metric_is_of_the_hub_then_it_is_one_of_ours_or_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "evaluate", None)
     handed = []
     execution.install(lambda *given: handed.append(given) or [[True]])
@@ -211,8 +211,11 @@ def test_install_when_a_metric_is_of_the_hub_then_humanevalpacks_is_handed_over_
     assert metric.compute(references=["t"], predictions=[["s"]], language="python", timeout=10)[0]["pass@1"] == 1.0
     # A compiler's time is in the others' limits, which are the sandbox's own.
     assert handed == [([[("s", "t")]], "rust", None), ([[("s", "t")]], "python", 10)]
-    with pytest.raises(Refused, match="its metric 'bleu' is code of the hub"):
-        load("bleu")
+    assert load("bleu").compute(predictions=["a b c d"], references=["a b c d"])["bleu"] == 1.0
+    assert load("exact_match").compute(predictions=["a"], references=["a"]) == {"exact_match": 1.0}
+    for name in ("codeparrot/apps_metric", "rouge"):
+        with pytest.raises(Refused, match=f"its metric '{name}' is code of the hub"):
+            load(name)
 
 
 @pytest.mark.parametrize(
@@ -395,6 +398,48 @@ def test_task_when_answers_are_lost_then_the_rest_is_processed_in_its_place():
 def test_task_when_all_is_lost_then_it_has_no_figure(lost):
     line = Line(lambda _: None if lost == "answers" else " 1", lambda _: None)
     evaluated(line)
+    assert line.row["metrics"] == {}
+
+
+class Bugs(Task):
+    """As the harness's: it says that it executes, and compares; its prompt ends with the beginning of the answer."""
+
+    def get_prompt(self, doc):
+        return f"# {doc['name']}\ndef"
+
+    def postprocess_generation(self, generation, number):
+        return "def" + generation.removeprefix(self.get_prompt(self._docs[number]))
+
+    def process_results(self, generations, references):
+        right = sum(text == test for of_one, test in zip(generations, references, strict=True) for text in of_one)
+        return {"mean exact match": right / len(references) / len(generations[0])}
+
+    def get_reference(self, doc):
+        return f"def {doc['name']}(): pass\n"
+
+
+@pytest.mark.parametrize(("chat", "fence"), [(False, "{}"), (True, "{}"), (True, "So:\n```python\n{}```\n")])
+def test_bugs_when_they_are_mended_then_nothing_is_executed_and_a_chats_block_is_the_answer(chat, fence):
+    def answer(ask):
+        mended = f"def {ask['task_id'].replace('/', '')}(): pass\n"
+        return fence.format(mended) if chat else mended.removeprefix("def")
+
+    line = Line(answer)
+    _, told = evaluated(line, module="python_bugs", kind=Bugs, put={**PUT, "chat": chat, "references": True})
+    assert told["languages"] == [] and line.executed == []
+    assert line.generations == [[f"def p{n}(): pass\n"] * 2 for n in range(3)]
+    assert line.row["metrics"] == {"mean exact match,bigcode": {"value": 1.0, "stderr": None, "n": 3}}
+    asked = [message["ask"] for message in line.asked]
+    assert [each["prompt"] for each in asked[::2]] == [
+        [["user", f"# p{n}\ndef"]] if chat else f"# p{n}\ndef" for n in range(3)
+    ]
+    assert [each["reference"] for each in asked[::2]] == [f" p{n}(): pass\n" for n in range(3)]
+
+
+def test_bugs_when_a_sample_is_lost_then_there_is_no_figure():
+    """Its mean is over as many samples as the first document has."""
+    line = Line(lambda ask: None if (ask["task_id"], ask["index"]) == ("p/0", 0) else " p")
+    evaluated(line, module="python_bugs", kind=Bugs)
     assert line.row["metrics"] == {}
 
 

@@ -490,7 +490,7 @@ def test_harness_when_bigcode_home_is_another_folder_then_one_line_says_so(progr
         (("-t", "humanevol"), "did you mean 'humaneval'"),
         (("-t", "multiple-clj"), "not run: the sandbox has no toolchain for 'clj'"),
         (("-t", "apps-introductory"), "not run: its metric is code of the hub, and needs pyext"),
-        (("-t", "conala"), "not run: its metric is code of the hub; `touchstone tasks list --harness bigcode`"),
+        (("-t", "mercury"), "and compares run times; `touchstone tasks list --harness bigcode`"),
         (("-t", "humaneval", "--dataset", "humaneval={data}", "--dataset", "nobody/knows={data}"), "nobody/knows"),
         (("-t", "humaneval", "--dataset", "humaneval=/no/such/file"), "there is no such file or folder"),
         (("-t", "mbpp", "--dataset", "mbpp={data}"), "MBPP"),

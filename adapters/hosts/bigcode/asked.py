@@ -190,8 +190,9 @@ class Asked:
 
 
 VERSION = "8fc5bae"
-WHOLE = ("parity", "recode")
-"""The modules of tasks whose figures mean something only where no sample is lost: they go by places, or by groups."""
+WHOLE = ("parity", "python_bugs", "recode")
+"""The modules of tasks whose figures mean something only where no sample is lost: they go by places, by groups, or
+by the number of the first document's samples."""
 
 
 def _next(places: list[tuple[int, int]]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adapters.hosts.bigcode.metrics import TEXT
 from adapters.hosts.bigcode.registry import PACKAGE
 from adapters.hosts.wire import Refused
 
@@ -52,6 +53,8 @@ def install(run: Run) -> None:
     def load(path: str, *_: Any, **__: Any) -> Any:
         if path == OCTOPACK:
             return _Octopack(run)
+        if path in TEXT:
+            return TEXT[path]
         raise Refused(METRICS.format(path))
 
     module = ModuleType("evaluate")

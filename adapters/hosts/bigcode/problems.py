@@ -55,8 +55,8 @@ class Problems:
             return [["user", f"{instruction}\n\n{context}".strip()]] if self.chat else instruction + context
         if not self.chat:
             return str(prompt)
-        if self.module == "humanevalpack":
-            return [["user", prompt]]
+        if self.module == "humanevalpack" or self.language() is None:
+            return [["user", str(prompt)]]
         label = {"javascript": "js"}.get(self.language() or "", self.language() or "")
         return [["user", f"{ASK.format(label)}\n\n```{label}\n{prompt}\n```"]]
 
@@ -67,7 +67,8 @@ class Problems:
 
     def language(self) -> str | None:
         """The sandbox's name of what is executed; None: nothing is."""
-        if self.describes or not getattr(self.task, "requires_execution", False):
+        # Bugs are said to be executed, and are compared.
+        if self.describes or self.module == "python_bugs" or not getattr(self.task, "requires_execution", False):
             return None
         if self.module == "multiple":
             return LANGUAGES[str(self.task.language)]
@@ -80,6 +81,9 @@ class Problems:
         if not self.references:
             return {"reference": "", "wrong": [""]}
         prompt, head = self.task.get_prompt(doc), _field(doc, "prompt") or ""
+        if self.language() is None and not self.describes:
+            text = str(self.task.get_reference(doc))
+            return {"reference": text.removeprefix(self._begun(prompt)), "wrong": ["    return None\n"]}
         right = str(_field(doc, "canonical_solution") or _field(doc, "code") or "")
         wrong = str(_field(doc, "buggy_solution") or "    return None\n")
         if self.chat:
@@ -95,12 +99,18 @@ class Problems:
         prompt = self.task.get_prompt(doc)
         if isinstance(prompt, dict):
             prompt = prompt["context"]
-        if self.chat and (whole := self._whole(number, doc, prompt, text)) is not None:
+        if self.chat and self.language() is None and not self.describes:
+            text = (extraction.fenced(text, "") or text).removeprefix(self._begun(prompt))
+        elif self.chat and (whole := self._whole(number, doc, prompt, text)) is not None:
             return whole
         if self.module == "quixbugs":  # it takes what is before the last stop
             text = self.task._stop_at_stop_token(text, self.task.stop_words) + EOS
         generation: str = self.task.postprocess_generation(prompt + text, number)
         return generation
+
+    def _begun(self, prompt: str) -> str:
+        """What a prompt has of the answer already."""
+        return "def" if self.module == "python_bugs" and prompt.endswith("def") else ""
 
     def _whole(self, number: int, doc: Any, prompt: str, answer: str) -> str | None:
         """The program in a chat's answer; None where there is no fence, and the answer is taken as a continuation."""
