@@ -24,8 +24,8 @@ from benchmarks import launch
 from core.types import Candidate, Limits, Solution, Status, Tests, Verdict
 from sandbox import languages
 from sandbox.docker import DockerSandbox
+from sandbox.pythons import PYTHON
 from sandbox.verdict import verdict
-from sandbox.wire import PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("TOUCHSTONE_DATA") or ROOT.parent / "shared" / "data") / "humanevalpack"

@@ -102,6 +102,15 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """A property that a solution's source must have. `quality.checks` says what there is."""
+
+    name: str
+    value: Any = None
+    """Its bound, or the words that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tests:
     """A turn's tests: cases as data, which the host compares, then tests that are code. Never both empty."""
 
@@ -117,6 +126,8 @@ class Tests:
     shared: bool | None = False
     """Whether test code must run in the solution's own process, because what it uses is no plain data. None: where
     that turns out."""
+    checks: tuple[Check, ...] = ()
+    """Of the source, which come last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,8 @@ class Wrong:
 
     code: str
     why: str
+    fails: str = ""
+    """The name of a case, a test function or a check that it fails; empty where the task does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,9 @@ class Turn:
     """The reference solution: what continues `prompt` where that is code, else the whole solution."""
     wrong: tuple[Wrong, ...] = ()
     limits: Limits = Limits()
+    files: tuple[tuple[str, str], ...] | None = None
+    """The project that is given, as (path, text) pairs. None: the solution is one text. Else it is files of it,
+    new and changed ones, each after a line `# file: PATH`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,11 @@ class Problem:
     tier: str | None = None
     category: str | None = None
     tags: tuple[str, ...] = ()
+    dimensions: tuple[str, ...] = ()
+    """What it measures, the main one first."""
+    version: int = 1
+    changes: tuple[str, ...] = ()
+    """A line for each version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +226,10 @@ class Answers:
     reference: str
     wrong: tuple[str, ...]
     """Never empty: where a task states no wrong solution, a body that returns None."""
+    slow: str | None = None
+    """What is right and takes more CPU time; None: as the reference."""
+    ugly: str | None = None
+    """What is right and badly written; None: as the reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +312,8 @@ class Candidate:
     tests: Tests
     limits: Limits = Limits()
     language: str = "python"
+    files: tuple[tuple[str, str], ...] = ()
+    """The whole project, as (path, text) pairs, where the solution is several files of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +368,8 @@ class Execution:
     wall_s: float = 0.0
     peak_memory_bytes: int = 0
     judging: Judging = "data"
+    findings: tuple[str, ...] = ()
+    """What each check of the source found wrong; empty text where nothing is."""
     fault: str | None = None
     """The sandbox's own failure: the candidate has not been judged."""
 
@@ -402,6 +431,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """What one judged turn of a sample is worth beyond its verdict."""
+
+    key: SampleKey
+    scores: Mapping[str, float | None]
+    """Component → 0 to 100; None: it cannot be said. `quality.scores` has the formulas."""
+    parts: Mapping[str, float | None]
+    """What the components were made of, such as `lint`, `cpu_s` and `reference_cpu_s`."""
+    dimensions: tuple[str, ...] = ()
+    """What its task measures, the main one first."""
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteRef:
     """A suite by name."""
 
@@ -423,6 +465,16 @@ class RunSpec:
     """Where a harness's tasks have settings of their own, None and () leave them be."""
     limit: int | None = None
     """The first so many problems of each suite."""
+    sample: int | None = None
+    """So many problems of each suite, drawn by `params.seed`."""
+    dimensions: tuple[str, ...] = ()
+    """Problems that measure one of these; none: all."""
+    tags: tuple[str, ...] = ()
+    """Problems with one of these; none: all."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Component of a rating → its weight in the overall score; none: those of `quality.scores`."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Tier → the response time in seconds up to which an answer is as fast as can be; none: as with `weights`."""
     prompt_style: PromptStyle | None = None
     """None: the first of the provider's styles that the suite has."""
     timeout_s: float | None = None
@@ -498,3 +550,5 @@ class Score:
     timing: Mapping[str, float | None]
     reported: Reported | None = None
     """What the harness itself reports of it; its figures are among `metrics` too."""
+    ratings: Mapping[str, float | None] = field(default_factory=dict)
+    """Component → its mean over problems, from 0 to 100; empty where nothing was rated."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from core.types import Candidate, Completion, Execution, Limits, Prompt, RunSpec, Sample, SampleKey, Status, Verdict
 from sandbox import languages
+from sandbox.pythons import is_python
 from sandbox.verdict import verdict
-from sandbox.wire import PYTHON
 
 REFUSED = Verdict(Status.REFUSED, "the provider or the model declined")
 
@@ -15,7 +15,7 @@ REFUSED = Verdict(Status.REFUSED, "the provider or the model declined")
 def limited(candidate: Candidate, spec: RunSpec) -> Candidate:
     """The candidate under the run's limits, where it states some: they take the place of the tasks' own."""
     limits, tests = candidate.limits, candidate.tests
-    if candidate.language != PYTHON and limits == Limits():  # its harness states none
+    if not is_python(candidate.language) and limits == Limits():  # its harness states none
         own = languages.load(candidate.language).limits
         limits = replace(limits, cpu_s=own.cpu_s, memory_bytes=own.memory_bytes)
     if spec.timeout_s is not None:

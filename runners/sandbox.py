@@ -69,7 +69,7 @@ def check(
     from sandbox import registry
     from sandbox.corpus import corpus
     from sandbox.corpus.trial import LANES
-    from sandbox.wire import PYTHON
+    from sandbox.pythons import PYTHON
 
     make = partial(registry.get(name), 1, runtime=runtime, say=say)
     corpora = {found.language: found for found in map(corpus, languages or (PYTHON,))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox import languages
-from sandbox.wire import PYTHON
+from sandbox.pythons import PYTHON, is_python
 
 MEMORY_BYTES = 2 << 30
 """What a worker may use in all."""
@@ -25,7 +25,7 @@ def memory_bytes(asked: int | None, language: str = PYTHON) -> int:
 
     asked: bytes that a candidate may be allowed at most, where that is more than usual.
     """
-    limits = None if language == PYTHON else languages.load(language).limits
+    limits = None if is_python(language) else languages.load(language).limits
     if limits is None or limits.address_space:
         return max(MEMORY_BYTES, 2 * (asked or 0))
     return max(limits.memory_bytes, asked or 0) + BESIDE_BYTES
@@ -39,4 +39,4 @@ def processes(runtime: str) -> int:
 def tmpfs(language: str, size: int) -> str:
     """The mount options of a folder that candidates can write to, of so many bytes."""
     # What a compiler makes is run from where it is written.
-    return f"rw,{'noexec' if language == PYTHON else 'exec'},nosuid,nodev,nr_inodes={INODES},mode=1777,size={size}"
+    return f"rw,{'noexec' if is_python(language) else 'exec'},nosuid,nodev,nr_inodes={INODES},mode=1777,size={size}"

@@ -21,8 +21,8 @@ from typing import Any
 from core.errors import SandboxUnavailable, UsageError
 from sandbox import bounds, cgroups, engine, languages, roots, users
 from sandbox.pool import Pool, recipe
-from sandbox.wire import PYTHON
-from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
+from sandbox.pythons import is_python
+from sandbox.worker import COMMAND, AgentWorker, Worker, WorkerDied, environment
 
 NEEDED = {"bwrap": "bubblewrap", "nsenter": "util-linux", "unshare": "util-linux"}
 """The programs that it takes, and the packages that they are in."""
@@ -110,7 +110,7 @@ class BubblewrapSandbox(Pool):
         """Say so, or do without the language, whose processes can be bounded in no other way."""
         if self._grouped:
             raise WorkerDied("no further control group can be made")
-        if language != PYTHON and not languages.load(language).limits.address_space:
+        if not is_python(language) and not languages.load(language).limits.address_space:
             raise SandboxUnavailable(f"{language} needs a control group, and {NO_GROUP}")
         if self._grouped is None:
             self.say(NO_GROUP)
@@ -242,7 +242,7 @@ def _command(language: str, root: Path, namespace: int, group: cgroups.Group | N
         *("bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
         *("--die-with-parent", "--new-session", "--as-pid-1", "--info-fd", str(tells)),
         *("--hostname", "sandbox", "--clearenv", "--setenv", "PATH", PATH),
-        *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
+        *(word for name, value in environment(language).items() for word in ("--setenv", name, value)),
         *("--cap-drop", "ALL"),
         *(word for name in (*CAPABILITIES, *MAKING) for word in ("--cap-add", f"CAP_{name}")),
         *("--ro-bind", str(root), "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--tmpfs", "/sys"),

@@ -15,7 +15,7 @@ from sandbox import bounds, engine, image
 from sandbox.owner import owner as _owner
 from sandbox.owner import pid_namespace
 from sandbox.pool import Pool, recipe
-from sandbox.worker import COMMAND, ENVIRONMENT, AgentWorker, Worker, WorkerDied
+from sandbox.worker import COMMAND, AgentWorker, Worker, WorkerDied, environment
 
 LABEL = "touchstone.owner"
 """On each container: which process it belongs to, as PID:START, START in clock ticks since the host's boot."""
@@ -110,7 +110,7 @@ class DockerSandbox(Pool):
             list(COMMAND),
             detach=False,
             stdin_open=True,
-            environment=ENVIRONMENT,
+            environment=environment(language),
             labels={LABEL: _owner(os.getpid()), PLACE: _place()},
             hostname="sandbox",
             working_dir="/tmp",

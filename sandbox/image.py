@@ -18,6 +18,7 @@ from typing import Any
 
 from core.errors import SandboxUnavailable
 from sandbox import languages
+from sandbox.pythons import ENVIRONMENTS
 
 FOLDER = Path(__file__).parent
 REPOSITORY = "touchstone-sandbox"
@@ -46,12 +47,15 @@ class Recipe:
 def tag(language: str | None = None) -> str:
     """The image's name: a hash over everything that decides its content.
 
-    language: a name or alias of `sandbox.languages`; None: the image for Python.
+    language: a name or alias of `sandbox.languages`, or one of `ENVIRONMENTS`; None: the image for Python.
     """
     made_of = _recipe(language)
     parts = [made_of.release, (FOLDER / "Dockerfile").read_text(), *made_of.packages, made_of.prepare]
     version = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    return f"{REPOSITORY}:{version}" if language is None else f"{REPOSITORY}:{languages.load(language).name}-{version}"
+    if language is None:
+        return f"{REPOSITORY}:{version}"
+    name = language.replace("/", "-") if language in ENVIRONMENTS else languages.load(language).name
+    return f"{REPOSITORY}:{name}-{version}"
 
 
 def ensure(client: Any, say: Callable[[str], None], language: str | None = None) -> str:
@@ -120,6 +124,8 @@ def packages(language: str | None = None) -> list[str]:
 def _recipe(language: str | None) -> Recipe:
     if language is None:
         return Recipe(SUITE, tuple((FOLDER / "packages.txt").read_text().split()), "")
+    if language in ENVIRONMENTS:
+        return Recipe(ENVIRONMENTS[language].release, ENVIRONMENTS[language].packages, "")
     found = languages.load(language)
     return Recipe(found.release, (AGENT_NEEDS, *found.packages), found.prepare)
 

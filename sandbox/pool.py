@@ -15,7 +15,7 @@ from sandbox import bounds, image, languages, wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
 from sandbox.programs import Programs
-from sandbox.wire import PYTHON
+from sandbox.pythons import PYTHON, is_python
 from sandbox.worker import Worker, WorkerDied
 
 TRIES = 3
@@ -189,7 +189,7 @@ class Pool(Sandbox):
             visit = None
             try:
                 visit = _Visit(slot.get(language) or await self._started(slot, language), self._lend)
-                if language == PYTHON:
+                if is_python(language):
                     execution = await wire.run(candidate, visit.ask)
                 else:
                     execution = await self._programs.run(candidate, visit.ask)
@@ -260,7 +260,7 @@ class _Visit:
 
 def _canonical(language: str) -> str:
     """A language's own name. Raises UnknownName."""
-    return PYTHON if language == PYTHON else languages.load(language).name
+    return language if is_python(language) else languages.load(language).name
 
 
 def recipe(language: str) -> str | None:
@@ -270,8 +270,8 @@ def recipe(language: str) -> str | None:
 
 def _harmless(language: str) -> Candidate:
     """What no worker of a language dies of."""
-    if language == PYTHON:
-        return HARMLESS
+    if is_python(language):
+        return replace(HARMLESS, language=language)
     return Candidate(
         Solution("", "raw"), "", Tests(source=languages.load(language).passes, calls=("tests",)), language=language
     )

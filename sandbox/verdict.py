@@ -41,11 +41,15 @@ def verdict(candidate: Candidate, execution: Execution) -> Verdict:
         return Verdict(Status.SANDBOX_ERROR, execution.fault)
     judged = list(_cases(candidate, execution))
     wrong = next(((status, case.detail) for status, case in judged if status is not Status.PASSED), None)
+    checked = list(_checks(candidate, execution))
+    unlike = next((case.detail for case in checked if not case.passed), None)
     status, detail = wrong or _ending(execution)
+    if status is Status.PASSED and unlike is not None:
+        status, detail = Status.FAILED, unlike
     tests = candidate.tests
     weights = [case.weight for case in tests.cases] + [1.0] * len(tests.calls)
     unreached = [CaseVerdict(False, weight, "not reached") for weight in weights[len(judged) :]]
-    return Verdict(status, detail, (*(case for _, case in judged), *unreached), execution.judging)
+    return Verdict(status, detail, (*(case for _, case in judged), *unreached, *checked), execution.judging)
 
 
 def same(value: Any, expected: Any, rel_tol: float = 0.0, abs_tol: float = 0.0) -> bool:
@@ -108,6 +112,13 @@ def _cases(candidate: Candidate, execution: Execution) -> Iterator[tuple[Status,
         if detail:
             detail = f"{_short.repr(name)[1:-1]}: {detail}"
         yield status, CaseVerdict(status is Status.PASSED, weight, detail, ran.cpu_s, ran.peak_memory_bytes)
+
+
+def _checks(candidate: Candidate, execution: Execution) -> Iterator[CaseVerdict]:
+    """Each check of the source, judged: one that was not made is not passed."""
+    for index, check in enumerate(candidate.tests.checks):
+        found = execution.findings[index] if index < len(execution.findings) else "not checked"
+        yield CaseVerdict(not found, detail=f"{check.name}: {_line(found)}" if found else "")
 
 
 def _data(case: Case, ran: CaseExecution) -> tuple[Status, str]:

@@ -18,13 +18,12 @@ from typing import Any
 from core.types import Candidate, CaseExecution, Execution, Judging, Opaque, Raised, Stage
 from sandbox.agent import values
 from sandbox.agent.values import MALFORMED
+from sandbox.pythons import is_python
 
 Report = tuple[dict[str, Any], list[bytes]]
 """The agent's header, and its blobs: reply, standard output, standard error."""
 Ask = Callable[[dict[str, Any], bytes, float], Awaitable[Report]]
 """Has a worker do a job, with the bytes that go with it, in at most so many seconds on an idle machine."""
-PYTHON = "python"
-"""The language whose programs the agent itself runs."""
 OPENED = 256
 """Descriptors that a candidate may have."""
 FILE_BYTES = 64 << 20
@@ -46,7 +45,8 @@ def job(candidate: Candidate) -> dict[str, Any]:
     limits, tests = candidate.limits, candidate.tests
     return {
         "nonce": secrets.token_hex(16),
-        "solution": candidate.solution.code,
+        "solution": _imported(candidate.entry_point) if candidate.files else candidate.solution.code,
+        "files": dict(candidate.files),
         "cases": [
             {"setup": c.setup, "call": c.call, "cpu_s": limits.cpu_s if c.cpu_s is None else c.cpu_s}
             for c in tests.cases
@@ -54,7 +54,7 @@ def job(candidate: Candidate) -> dict[str, Any]:
         "source": tests.source,
         "calls": list(tests.calls),
         "shared": tests.shared,
-        "entry_point": candidate.entry_point,
+        "entry_point": candidate.entry_point.rpartition(":")[2],
         "limits": {
             "cpu_s": limits.cpu_s,
             "wall_margin_s": limits.wall_margin_s,
@@ -67,6 +67,12 @@ def job(candidate: Candidate) -> dict[str, Any]:
             "opened": OPENED,
         },
     }
+
+
+def _imported(entry_point: str) -> str:
+    """What brings a project's entry point, MODULE:NAME, into the names of the solution."""
+    module, _, name = entry_point.partition(":")
+    return f"from {module} import {name}\n"
 
 
 def digest(candidate: Candidate) -> str:
@@ -90,7 +96,7 @@ def longest(candidate: Candidate) -> float:
 
 def judging(candidate: Candidate) -> Judging:
     """Who compares."""
-    if candidate.language != PYTHON:
+    if not is_python(candidate.language):
         return "one-process"
     if not candidate.tests.calls:
         return "data"

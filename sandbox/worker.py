@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import agent
+from sandbox.agent.system import PRELOAD
+from sandbox.pythons import ENVIRONMENTS
 
 BOOTSTRAP = """
 import json, os, sys, types
@@ -41,6 +43,12 @@ ENVIRONMENT = {
 """All of its environment that a backend may choose."""
 
 
+def environment(language: str) -> dict[str, str]:
+    """`ENVIRONMENT`, and what a worker of a language is told besides."""
+    told = ENVIRONMENTS.get(language)
+    return {**ENVIRONMENT, PRELOAD: " ".join(told.preloaded)} if told and told.preloaded else ENVIRONMENT
+
+
 class WorkerDied(Exception):
     """A worker failed: not the candidate's fault until it happens again and again."""
 
@@ -68,7 +76,7 @@ class Worker(ABC):
 
 
 class AgentWorker(Worker):
-    """One in which `COMMAND` runs in `ENVIRONMENT`. A backend has the line to it."""
+    """One in which `COMMAND` runs in its language's `environment`. A backend has the line to it."""
 
     @abstractmethod
     async def write(self, data: bytes) -> None:

@@ -107,6 +107,7 @@ class Candidate:
         random.seed(0)  # forking has reseeded it: a verdict must not depend on chance
 
     def _run(self) -> None:
+        self._unpack()
         solution = self.job["solution"]
         source("solution.py", solution)
         try:
@@ -135,6 +136,15 @@ class Candidate:
         self._send({"stage": "done"})
         while self.job["served"]:
             self._answer(module.__dict__, receive(self.TASK, self.read))
+
+    def _unpack(self) -> None:
+        """Put a project where the solution finds it."""
+        for path, text in self.job["files"].items():
+            os.makedirs(os.path.dirname(os.path.join(HOME, path)), exist_ok=True)
+            with open(os.path.join(HOME, path), "w", encoding="utf-8") as file:
+                file.write(text)
+        if self.job["files"]:
+            sys.path.insert(0, HOME)
 
     def _case(self, namespace: dict[str, Any], setup: str, call: str) -> None:
         start = self.wall()
@@ -200,7 +210,7 @@ def rehearse() -> None:
     The interpreter notes beside the code how best to run it: done once here, each candidate need not do it anew, on
     pages that it would have to copy first.
     """
-    job = {"solution": REHEARSED, "cases": [], "calls": [], "served": False, "source": "", "nonce": ""}
+    job = {"solution": REHEARSED, "cases": [], "calls": [], "served": False, "source": "", "nonce": "", "files": {}}
     job["cases"] = [{"setup": "", "call": f"add(1, {other})"} for other in ("2", "None")]
     reader, writer = os.pipe()
     for _ in range(REHEARSALS):

@@ -15,6 +15,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 """Clock ticks per second."""
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
 """All that a candidate can write to."""
+PRELOAD = "TOUCHSTONE_PRELOAD"
+"""What the environment calls the modules that candidates find imported already, beyond the usual ones."""
 
 
 def high(fd: int) -> int:

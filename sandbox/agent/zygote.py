@@ -12,7 +12,7 @@ import traceback
 
 from sandbox.agent.candidate import Candidate, rehearse
 from sandbox.agent.frames import Hangup
-from sandbox.agent.system import Upkeep, harden, high
+from sandbox.agent.system import PRELOAD, Upkeep, harden, high
 from sandbox.agent.tester import Tester
 
 PRELOADED = (
@@ -100,7 +100,7 @@ def main() -> None:
     for fd in (0, 1, Candidate.REPLY, Candidate.TASK):
         os.dup2(null, fd)
     harden()
-    for name in PRELOADED:
+    for name in (*PRELOADED, *os.environ.pop(PRELOAD, "").split()):
         __import__(name)
     rehearse()
     gc.collect()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from core.errors import UnknownName
 from core.types import Candidate, Case, Limits, Solution, Tests
-from sandbox.wire import PYTHON
+from sandbox.pythons import PYTHON
 
 FOLDER = Path(__file__).parent
 PROGRAM_CPU_S = 3.0

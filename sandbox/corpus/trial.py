@@ -15,8 +15,8 @@ from sandbox import languages, wire
 from sandbox.agent.watch import PATIENCE
 from sandbox.base import Sandbox
 from sandbox.corpus import Neighbour, Probe
+from sandbox.pythons import is_python
 from sandbox.verdict import verdict
-from sandbox.wire import PYTHON
 
 LANES = 4
 """Sandboxes at a time, of one worker each, so that a program's neighbour follows it in the same worker."""
@@ -134,7 +134,7 @@ def judge(probe: Probe, neighbour: Neighbour, execution: Execution | None, after
 def longest(candidate: Candidate) -> float:
     """Seconds after which a candidate has been stopped, compiling included, however busy the machine may be."""
     compiling = 0.0
-    if candidate.language != PYTHON:
+    if not is_python(candidate.language):
         compiling = languages.load(candidate.language).limits.compile_cpu_s + candidate.limits.wall_margin_s
     return (1 + PATIENCE) * (wire.longest(candidate) + compiling) + LATE_S
 
