@@ -48,17 +48,17 @@ def extract(answer: str, entry_point: str) -> Solution | None:
     if not spoken.strip():
         return None
     text = _Text(spoken)
-    blocks = _blocks(text)
-    defining = [(block.closed, i) for i, block in enumerate(blocks) if entry_point in defined(block.body)]
+    fenced_ones = _blocks(text)
+    defining = [(block.closed, i) for i, block in enumerate(fenced_ones) if entry_point in defined(block.body)]
     if defining:
-        return Solution(_joined(max(defining)[1], blocks, entry_point), "fence")
+        return Solution(_joined(max(defining)[1], fenced_ones, entry_point), "fence")
     regions = _regions(text)
     sizes = [(len(region.code), i) for i, region in enumerate(regions) if entry_point in defined(region.body)]
     if sizes:
         return Solution(_joined(max(sizes)[1], regions, entry_point), "region")
     named = re.compile(rf"(?:def|class)[ \t]+{re.escape(entry_point)}\b")
-    if blocks:
-        best = max(blocks, key=lambda b: (bool(named.search(b.code)), b.python, bool(b.body), len(b.code)))
+    if fenced_ones:
+        best = max(fenced_ones, key=lambda b: (bool(named.search(b.code)), b.python, bool(b.body), len(b.code)))
         return Solution(best.code, "fence")
     others = [region for region in regions if any(isinstance(s, (*_FUNCTIONS, ast.ClassDef)) for s in region.body)]
     if others:
@@ -74,13 +74,18 @@ def fenced(answer: str, entry_point: str) -> str | None:
 
     entry_point: empty where its name is not known.
     """
-    blocks = _blocks(_Text(_spoken(answer)))
+    found = _blocks(_Text(_spoken(answer)))
     best = max(
-        enumerate(blocks),
+        enumerate(found),
         key=lambda each: (entry_point in each[1].code, each[1].closed, each[0] if entry_point else len(each[1].code)),
         default=None,
     )
     return None if best is None else best[1].code
+
+
+def blocks(answer: str) -> list[str]:
+    """The code of each fenced block, in order."""
+    return [block.code for block in _blocks(_Text(_spoken(answer)))]
 
 
 def parse(code: str, flags: int = 0) -> ast.Module:

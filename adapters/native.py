@@ -7,17 +7,23 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adapters import humaneval, taskfile
+from adapters import humaneval, project, taskfile, variants
 from adapters.base import Adapter, chat
 from adapters.extraction import extract
+from core.checks import LITERAL
 from core.errors import BadData, UnknownName
-from core.types import Answers, Candidate, Completion, Problem, Prompt, PromptStyle, Solution, Suite
+from core.types import Answers, Candidate, Completion, Problem, Prompt, PromptStyle, Solution, Suite, Turn
 
 TASKS = Path(__file__).parent.parent / "custom_tasks"
 """The tasks that come with Touchstone: a folder a tier."""
 
 _FILE = "file:"
 _ASK_TIER = "Answer with one fenced block of Python that is complete in itself: all imports and helpers are in it."
+_ASK_FILES = (
+    "Answer with the files that are new or changed, each whole and in a fenced block of its own, whose first line is "
+    "`# file: PATH`."
+)
+_ASK_LITERAL = "Answer with one fenced block of Python that holds this one assignment of a literal and nothing else."
 _ASK_HUMANEVAL = (
     "Complete the following Python function. Answer with the whole function, its imports and helpers included, "
     "in one fenced block that begins with ```python."
@@ -70,7 +76,7 @@ class Native(Adapter):
             return text
         if problem.tier is None:
             return chat(history, f"{_ASK_HUMANEVAL}\n\n{_fenced(text)}")
-        return chat(history, f"{text}\n{_ASK_TIER}")
+        return chat(history, f"{text}\n{_ask(problem.turns[turn])}")
 
     def candidate(
         self, problem: Problem, turn: int, completion: str, style: PromptStyle, stops: Sequence[str]
@@ -84,26 +90,36 @@ class Native(Adapter):
         if style == "completion":
             solution = Solution(asked.prompt + completion, "verbatim")
         else:
-            extracted = extract(completion, problem.entry_point)
+            several = asked.files is not None
+            extracted = project.extract(completion) if several else extract(completion, problem.entry_point)
             if extracted is None:
                 return None
             solution = extracted
             if problem.tier is None:
                 code = humaneval.whole(asked.prompt, problem.entry_point, extracted.code)
                 solution = Solution(code, extracted.method)
-        return Candidate(solution, problem.entry_point, asked.tests, asked.limits, problem.language)
+        return given(problem, turn, solution)
 
     def answers(self, problem: Problem, turn: int, style: PromptStyle) -> Answers:
         """The reference and the wrong solutions, continued or fenced as the style asks."""
         asked = problem.turns[turn]
         wrong = tuple(each.code for each in asked.wrong)
         if problem.tier is not None:
-            nothing = f"def {problem.entry_point}(*args, **kwargs):\n{_NOTHING}"
-            return Answers(_reply(asked.reference), tuple(map(_reply, wrong or (nothing,))))
+            reply = _reply if asked.files is None else _reply_files
+            nothing = _nothing(problem.entry_point)
+            made = _worse(problem, asked)
+            return Answers(reply(asked.reference), tuple(map(reply, wrong or (nothing,))), *made)
         wrong = wrong or (_NOTHING if asked.prompt.endswith("\n") else "\n" + _NOTHING,)
         if style == "completion":
             return Answers(asked.reference, wrong)
         return Answers(_reply(asked.prompt + asked.reference), tuple(_reply(asked.prompt + body) for body in wrong))
+
+
+def given(problem: Problem, turn: int, solution: Solution) -> Candidate:
+    """What is run of a solution of a problem."""
+    asked = problem.turns[turn]
+    files = () if asked.files is None else project.overlaid(asked.files, solution.code)
+    return Candidate(solution, problem.entry_point, asked.tests, asked.limits, problem.language, files)
 
 
 def _tier(name: str, folder: Path) -> Suite:
@@ -132,6 +148,32 @@ def _until(completion: str, stops: Sequence[str]) -> str:
     """The completion up to the earliest of the stops."""
     found = [at for stop in stops if stop and (at := completion.find(stop)) >= 0]
     return completion[: min(found, default=None)]
+
+
+def _ask(turn: Turn) -> str:
+    """The constant request at the end of a tier's prompt."""
+    if turn.files is not None:
+        return _ASK_FILES
+    return _ASK_LITERAL if any(check.name == LITERAL for check in turn.tests.checks) else _ASK_TIER
+
+
+def _worse(problem: Problem, turn: Turn) -> tuple[str | None, str | None]:
+    """The reference made slower, and made ugly; None where its tests look at its source, or it is several files."""
+    if turn.files is not None or turn.tests.checks:
+        return None, None
+    ugly = None if problem.language == "python/frameworks" else variants.ugly(turn.reference)
+    return _reply(variants.slow(turn.reference)), None if ugly is None else _reply(ugly)
+
+
+def _nothing(entry_point: str) -> str:
+    """A solution that does nothing, for a task that states no wrong one."""
+    module, several, name = entry_point.rpartition(":")
+    code = f"def {name}(*args, **kwargs):\n{_NOTHING}"
+    return project.joined({f"{module.replace('.', '/')}.py": code}) if several else code
+
+
+def _reply_files(text: str) -> str:
+    return f"Here are the files:\n\n{project.fences(text)}\n"
 
 
 def _reply(code: str) -> str:

@@ -59,6 +59,8 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.faults: list[BadData] = []
+        self.later = False
+        """Whether Python in it may be of a later version than the one that reads it."""
         self._anchored: dict[str, Node] = {}
 
     def fault(self, node: Node, message: str, line: int | None = None) -> None:
