@@ -21,12 +21,14 @@ from core.errors import StorageError
 from core.types import RunSpec
 from results.records import RunRecord, RunStatus, to_record
 from results.store import Store
+from runners.checked import Checked
 from runners.estimate import estimate, written
 from runners.launch import INTERRUPTED, say
 from runners.output import to_file, write
 from runners.pipeline import Pipeline
 from runners.plan import Plan, fresh, load, refuse_other_data, resumed, started
 from runners.progress import Display, Tally
+from runners.rating import rate
 from runners.settings import Options, cores, database, refuse_if_different, specs
 from runners.source import Source
 from runners.sources import sources
@@ -173,7 +175,8 @@ def _sandbox(plans: Sequence[Plan], options: Options) -> Sandbox:
     if not wanted:
         return Unused()
     make = sandboxes.registry.get(spec.sandbox)
-    return Merged(make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say, wanted=wanted))
+    made = make(workers, memory_bytes=spec.memory_bytes, runtime=options.runtime, say=say, wanted=wanted)
+    return Checked(Merged(made))
 
 
 def _begun(plan: Plan, source: Source, group: str, options: Options, store: Store, sandbox: Sandbox) -> Run:
@@ -266,6 +269,8 @@ async def _run(
         interrupt.pipelines.append(pipeline)
         try:
             await pipeline.run()
+            if not pipeline.stopped:
+                await rate(record.run_id, record.spec, pipeline.parts, store, sandbox)
         finally:
             say(tally.line())
             if pipeline.stopped == "over budget":

@@ -1,0 +1,82 @@
+"""`mypy --strict` over sources: those that come while it runs are taken together in the next run."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+LONGEST_S = 120.0
+"""How long one run may take."""
+FAILED = "mypy could not check it"
+_LINE = re.compile(r"(s[0-9a-f]{16})\.py:(\d+): error: (.*)")
+OPTIONS = (
+    *("--strict", "--no-error-summary", "--hide-error-codes", "--no-site-packages", "--ignore-missing-imports"),
+    *("--config-file", os.devnull),
+)
+BLOCKED = 2
+"""How mypy ends where it cannot read a source; the others are not checked then."""
+
+
+class TypeChecker:
+    """Checks sources in a folder of its own. Used by the tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="touchstone-types-", ignore_cleanup_errors=True)
+        self._known: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._turn = asyncio.Lock()
+
+    async def check(self, code: str) -> str:
+        """The first error in a source, as one line; empty where there is none."""
+        name = f"s{hashlib.sha256(code.encode()).hexdigest()[:16]}"
+        if name not in self._known:
+            self._waiting[name] = code
+            async with self._turn:
+                if name not in self._known:
+                    await self._run()
+        return self._known[name]
+
+    def close(self) -> None:
+        """Remove its folder."""
+        self._folder.cleanup()
+
+    async def _run(self) -> None:
+        """Check all that waits."""
+        batch, self._waiting = self._waiting, {}
+        for name, code in batch.items():
+            (Path(self._folder.name) / f"{name}.py").write_text(code, encoding="utf-8", errors="replace")
+        status, found = await self._mypy(list(batch))
+        if status == BLOCKED and len(batch) > 1:
+            for name in batch.keys() - found.keys():
+                status, of_one = await self._mypy([name])
+                found |= of_one or ({} if status != BLOCKED else {name: FAILED})
+            status = 0
+        self._known |= {name: found.get(name, FAILED if status not in (0, 1) else "") for name in batch}
+
+    async def _mypy(self, names: list[str]) -> tuple[int | None, dict[str, str]]:
+        """How it ended on some of the sources, and the first error in each that has one."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "mypy", *OPTIONS, "--cache-dir", "cache", *(f"{name}.py" for name in names)),
+            cwd=self._folder.name,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), LONGEST_S)
+        except TimeoutError:
+            return None, {}
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        found: dict[str, str] = {}
+        for line in output.decode(errors="replace").splitlines():
+            if told := _LINE.match(line):
+                found.setdefault(told[1], f"line {told[2]}: {told[3]}")
+        return process.returncode, found
