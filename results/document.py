@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.types import Reported, Score
@@ -11,11 +11,16 @@ from results.records import RunRecord, to_record
 SCHEMA = "touchstone.run/1"
 
 
-def document(run: RunRecord, scores: Sequence[Score], groups: Sequence[Reported] = ()) -> dict[str, Any]:
+def document(
+    run: RunRecord,
+    scores: Sequence[Score],
+    groups: Sequence[Reported] = (),
+    dimensions: Mapping[str, tuple[int, Mapping[str, float | None]]] | None = None,
+) -> dict[str, Any]:
     """A run's results as JSON values. Values of our metrics are fractions of 1, and null where they are undefined.
 
     A figure that a harness reports is among its suite's `metrics` under its own name, on its own scale. groups: what
-    harnesses report of several suites together.
+    harnesses report of several suites together. dimensions: what tasks measure → how many do, and how they are rated.
 
     `n_samples` less the sum of the ledger is the number of samples that are still missing. `timing.wall_s` is the whole
     run's, over all its sessions.
@@ -27,6 +32,10 @@ def document(run: RunRecord, scores: Sequence[Score], groups: Sequence[Reported]
         "status": run.status,
         "results": [_result(run, score) for score in scores],
         "groups": to_record(tuple(groups)),
+        "dimensions": {
+            name: {"n_problems": count, "ratings": to_record(found)}
+            for name, (count, found) in (dimensions or {}).items()
+        },
         "manifest": to_record(run.manifest),
     }
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from core.types import Completion, Metric, Reported, Sample, Score, Status
+from core.types import Completion, Metric, Rating, Reported, Sample, Score, Status
+from results.ratings import means
 from results.records import SuiteRecord
 
 Z95 = 1.959963984540054
@@ -72,7 +73,12 @@ def metric(counts: Sequence[Counts], k: int) -> Metric:
 
 
 def score(
-    suite: SuiteRecord, model: str, samples: Iterable[Sample], ks: Sequence[int], reported: Reported | None = None
+    suite: SuiteRecord,
+    model: str,
+    samples: Iterable[Sample],
+    ks: Sequence[int],
+    reported: Reported | None = None,
+    ratings: Iterable[Rating] = (),
 ) -> Score:
     """One suite's score over a run's samples of it: pass@k, where samples pass or do not, and what its harness reports.
 
@@ -106,6 +112,7 @@ def score(
         usage=usage.usage(),
         timing=usage.timing(),
         reported=reported,
+        ratings=means(ratings),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from core.errors import UnknownName
 from core.types import Prompt, Reported, RunSpec, Sample, Score, Status
 from results.markdown import code, cut, fence, percent, table, visible
+from results.ratings import dimensions_table, parts_table, suites_table
 from results.records import RunRecord
 from results.reported import harness_table, ours
 
@@ -39,6 +40,9 @@ MEANINGS = {
 CONTROLS = {
     "control/reference": "answers with the reference solutions: this checks the set-up, it measures no model",
     "control/broken": "answers with wrong solutions: this checks that the tests say no, it measures no model",
+    "control/wrong": "answers with each task's first wrong solution: this checks the scores, it measures no model",
+    "control/slow": "answers with the reference solutions, made slower: this checks the scores, it measures no model",
+    "control/ugly": "answers with the reference solutions, made ugly: this checks the scores, it measures no model",
 }
 
 
@@ -48,11 +52,13 @@ def render(
     samples: Iterable[Sample],
     template: str = "report",
     groups: Sequence[Reported] = (),
+    dimensions: Mapping[str, tuple[int, Mapping[str, float | None]]] | None = None,
 ) -> str:
     """A run's report in Markdown. It can be encoded in UTF-8, whatever the samples hold.
 
     scores: one for each suite. samples: the run's, in the store's order; read once, and not at all by a template that
     shows none. template: `report`, or `summary` for a terminal. groups: what harnesses report of several suites.
+    dimensions: what tasks measure → how many do, and how they are rated.
     Raises UnknownName for a template that there is not.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,6 +82,9 @@ def render(
         summary=_summary(scores),
         notes=[*_notes(scores)],
         tiers=_tiers(scores),
+        ratings=suites_table(scores),
+        parts=parts_table(scores),
+        dimensions=dimensions_table(dimensions or {}),
         reported=harness_table(scores, groups),
         ledger=_ledger(scores),
         meanings=[f"{code(status)}: {MEANINGS[status]}" for status in _occurring(scores)],

@@ -44,6 +44,7 @@ _RUN_STATUS = {
     "completions": _BY_PROBLEM,
     "samples": _BY_PROBLEM,
     "reported": "SELECT status FROM runs WHERE run_id = {}.run_id",
+    "ratings": _BY_PROBLEM,
 }
 """Table → the status of the run that a row of it belongs to."""
 
@@ -69,11 +70,21 @@ CREATE TABLE reported (
 );
 """
 
+_RATINGS = """
+CREATE TABLE ratings (
+  problem INTEGER NOT NULL REFERENCES problems, "index" INTEGER NOT NULL, turn INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (problem, "index", turn)
+);
+"""
+
 MIGRATIONS = {
     "0001_runs": _TABLES + _closed("runs", "suites", "problems", "completions", "samples"),
     "0002_reported": _REPORTED + _closed("reported"),
+    "0003_ratings": _RATINGS + _closed("ratings"),
 }
 """The schema, a step each; what is released is never edited, only added to. Its version is the number of steps."""
+
+RATINGS = 'SELECT "index", turn, body FROM ratings WHERE problem = ? ORDER BY "index", turn'
 
 UNGRADED = ", ".join(f"'{status}'" for status in Status if not status.graded)
 

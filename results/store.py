@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from core.errors import RunMismatch, UnknownName, UsageError
-from core.types import Completion, Prompt, PromptStyle, Reported, RunSpec, Sample, SampleKey
+from core.types import Completion, Prompt, PromptStyle, Rating, Reported, RunSpec, Sample, SampleKey
 from results import database, sql
 from results.records import (
     ProblemRecord,
@@ -167,6 +167,17 @@ class Store:
             for each in reported:
                 execute(sql.REPORT, (run_id, each.harness, each.name, encode(to_record(each))))
 
+    def rate(self, run_id: str, ratings: Sequence[Rating]) -> None:
+        """Keep what samples are rated, in place of what they were before.
+
+        Raises UsageError where the run is closed, ValueError for a key that is none of the run's.
+        """
+        rows = [(*self._place(run_id, rating.key), to_record(rating)) for rating in ratings]
+        with self._transaction(run_id) as execute:
+            for *place, record in rows:
+                del record["key"]
+                execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?)", (*place, encode(record)))
+
     def finish(self, run_id: str, status: RunStatus, wall_s: float) -> None:
         """End a session of `wall_s` seconds, which are added to the run's. `complete` closes the run for good.
 
@@ -249,6 +260,15 @@ class Store:
         with database.faults(self.path):
             bodies = self._execute(sql.REPORTED, (run_id,)).fetchall()
         return [from_record(Reported, json.loads(body), f"run {run_id}") for [body] in bodies]
+
+    def ratings(self, run_id: str, suite: str) -> Iterator[Rating]:
+        """What the samples of a suite are rated, by problem, index, turn."""
+        with database.faults(self.path):
+            for (name, task_id), (problem, *_) in self._places(run_id).items():
+                if name == suite:
+                    for index, turn, body in self._execute(sql.RATINGS, (problem,)).fetchall():
+                        key = {"suite": name, "task_id": task_id, "index": index, "turn": turn}
+                        yield from_record(Rating, json.loads(body) | {"key": key}, f"run {run_id}")
 
     def experience(self, model: str, suite: str, style: PromptStyle) -> Experience:
         """What the completions of a model took on a suite in a style, over all runs; those from a cache left out."""

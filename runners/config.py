@@ -14,6 +14,8 @@ import models
 from core.errors import BadData, UnknownName, UsageError
 from models import catalog
 from models.pace import Allowance
+from quality import scores
+from runners import rating
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "models": {"names": "models", "generations": "generations"},
@@ -27,6 +29,9 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "fewshot_as_multiturn": "fewshot_as_multiturn",
         "prompt": "prompt_kind",
         "limit": "limit",
+        "sample": "sample",
+        "dimensions": "dimensions",
+        "tags": "tags",
     },
     "sampling": {
         "n_samples": "n_samples",
@@ -47,7 +52,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "memory": "memory_bytes",
         "workers": "workers",
     },
-    "scoring": {"k": "k"},
+    "scoring": {"k": "k", "weights": "weights", "baselines": "baselines"},
     "output": {
         "db": "db",
         "report": "report",
@@ -75,6 +80,25 @@ def _allowance(path: str, name: str, entry: Any) -> Allowance:
 
 TABLES: Mapping[str, Callable[[str, str, Any], Any]] = {"limits": _allowance, "catalog": catalog.checked}
 """Section → what reads one of its entries, which are of models or providers."""
+
+
+NUMBERS: Mapping[str, Mapping[str, float]] = {"weights": scores.WEIGHTS, "baselines": scores.BASELINES}
+"""Parameters that are tables of numbers, with the names that these usually have."""
+
+
+def _numbers(path: str, value: Any, field: str) -> dict[str, float]:
+    """A table of numbers above 0, or 0 where it is a weight."""
+    name = field.rpartition(".")[2]
+    known = [*NUMBERS[name], *(["completeness", *rating.registry.names()] if name == "weights" else [])]
+    found = _mapping(path, value, field)
+    for key, number in found.items():
+        if key not in known:
+            raise UnknownName(f"name in '{field}' of {path}", str(key), known)
+        if type(number) not in (int, float) or not 0 <= number <= sys.float_info.max:
+            raise BadData(path, "should be a number of 0 or more", field=f"{field}.{key}")
+    if found and not any(found.values()):
+        raise BadData(path, "should have a number above 0", field=field)
+    return {str(key): float(number) for key, number in found.items()}
 
 
 def load(path: str) -> dict[str, Any]:
@@ -112,7 +136,9 @@ def load(path: str) -> dict[str, Any]:
         for key, value in _mapping(path, content, section).items():
             if key not in SECTIONS[section]:
                 raise UnknownName(f"key in section '{section}' of {path}", str(key), SECTIONS[section])
-            if value is not None:
+            if SECTIONS[section][key] in NUMBERS:
+                values[SECTIONS[section][key]] = _numbers(path, value, f"{section}.{key}")
+            elif value is not None:
                 values[SECTIONS[section][key]] = _value(value)
     return values
 

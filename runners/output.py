@@ -20,18 +20,18 @@ def write(options: Options, store: Store, records: Sequence[RunRecord]) -> None:
     from results.document import document
     from results.report import render
 
-    found = [(record, scored(store, record), groups(store, record)) for record in records]
+    found = [(record, scored(store, record), groups(store, record), dimensions(store, record)) for record in records]
     try:
-        for record, scores, of_groups in found:
+        for record, scores, of_groups, measured in found:
             if options.as_json:
-                print(json.dumps(document(record, scores, of_groups), allow_nan=False))
+                print(json.dumps(document(record, scores, of_groups, measured), allow_nan=False))
             else:
-                print(render(record, scores, (), "summary", of_groups))
+                print(render(record, scores, (), "summary", of_groups, measured))
         sys.stdout.flush()
     finally:
-        for record, scores, of_groups in found:
+        for record, scores, of_groups, measured in found:
             path = Path(options.report) if options.report else store.path.parent / "reports" / f"{record.run_id}.md"
-            to_file(path, [render(record, scores, store.samples(record.run_id), groups=of_groups)])
+            to_file(path, [render(record, scores, store.samples(record.run_id), "report", of_groups, measured)])
             say(f"report: {path}")
         if options.dump_samples is not None:
             to_file(Path(options.dump_samples), dumped(store, records))
@@ -49,6 +49,7 @@ def scored(store: Store, record: RunRecord) -> list[Score]:
             store.samples(record.run_id, suite.name),
             record.spec.k,
             reported.get((suite.harness, suite.name)),
+            store.ratings(record.run_id, suite.name),
         )
         for suite in record.suites
     ]
@@ -57,6 +58,13 @@ def scored(store: Store, record: RunRecord) -> list[Score]:
 def groups(store: Store, record: RunRecord) -> list[Reported]:
     """What harnesses report of groups of a run's suites."""
     return [each for each in store.reported(record.run_id) if each.group]
+
+
+def dimensions(store: Store, record: RunRecord) -> dict[str, tuple[int, dict[str, float | None]]]:
+    """What a run's samples are rated, by what their tasks measure."""
+    from results.ratings import by_dimension
+
+    return by_dimension(rating for suite in record.suites for rating in store.ratings(record.run_id, suite.name))
 
 
 def dumped(store: Store, records: Sequence[RunRecord]) -> Iterable[str]:

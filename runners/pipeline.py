@@ -54,7 +54,7 @@ class Part:
     @property
     def languages(self) -> frozenset[str]:
         """Those of what is executed."""
-        return frozenset(problem.language for problem in self.suite.problems)
+        return frozenset(problem.language for problem in self.problems)
 
     def record(self) -> SuiteRecord:
         """What the store keeps of it."""

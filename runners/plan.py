@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import adapters
 import models
 from adapters.base import Adapter, Drive, DrivenSuite
 from core.errors import BadData, RunMismatch, UsageError
-from core.types import PromptStyle, RunSpec, Suite
+from core.types import Problem, PromptStyle, RunSpec, Suite
 from models.base import Model
 from models.recorded import Generations, Recorded
 from results.records import RunRecord
@@ -114,6 +115,23 @@ def _drive(spec: RunSpec, stack: ExitStack) -> Drive | None:
     return None
 
 
+def chosen(suite: Suite, spec: RunSpec) -> tuple[Problem, ...]:
+    """The problems of a suite that a run asks. Raises UsageError where none is left."""
+    problems = [
+        problem
+        for problem in suite.problems
+        if (not spec.dimensions or {*spec.dimensions} & {*problem.dimensions})
+        and (not spec.tags or {*spec.tags} & {*problem.tags})
+    ]
+    if not problems:
+        wanted = ", ".join((*spec.dimensions, *spec.tags))
+        raise UsageError(f"suite '{suite.name}' has no problem of {wanted}: `touchstone tasks list` shows what it has")
+    if spec.sample is not None and spec.sample < len(problems):
+        places = random.Random(spec.params.seed or 0).sample(range(len(problems)), spec.sample)
+        problems = [problems[place] for place in sorted(places)]
+    return tuple(problems[: spec.limit])
+
+
 def _load(spec: RunSpec) -> list[tuple[Adapter, Suite]]:
     made: dict[str, Adapter] = {}
     datasets = dict(spec.datasets)
@@ -146,7 +164,7 @@ def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite
             raise UsageError(_greedy(max(spec.k)))
     parts: list[Part | DrivenPart] = []
     for adapter, suite in loaded:
-        problems = suite.problems[: spec.limit]
+        problems = chosen(suite, spec)
         ids = [problem.task_id for problem in problems]
         style = _style(spec, model, f"suite '{suite.name}'", suite.styles, first=model.capabilities.styles)
         params = spec.params

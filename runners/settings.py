@@ -44,6 +44,13 @@ class Options:
     seed: int | None = None
     stop: Sequence[str] = ()
     limit: int | None = None
+    sample: int | None = None
+    dimensions: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Component of a rating → its weight."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Tier → seconds."""
     prompt_style: PromptStyle | None = None
     timeout_s: float | None = None
     memory_bytes: int | None = None
@@ -109,6 +116,11 @@ def specs(options: Options) -> list[RunSpec]:
             stop=tuple(options.stop),
         ),
         limit=options.limit,
+        sample=options.sample,
+        dimensions=tuple(options.dimensions),
+        tags=tuple(options.tags),
+        weights=dict(options.weights),
+        baselines=dict(options.baselines),
         prompt_style=options.prompt_style,
         timeout_s=options.timeout_s,
         memory_bytes=options.memory_bytes,
@@ -254,6 +266,11 @@ def differences(options: Options, stored: RunSpec) -> list[str]:
             ("--seed", options.seed, params.seed),
             ("--stop", tuple(options.stop) or None, params.stop),
             ("--limit", options.limit, stored.limit),
+            ("--sample", options.sample, stored.sample),
+            ("--dimension", tuple(options.dimensions) or None, stored.dimensions),
+            ("--tag", tuple(options.tags) or None, stored.tags),
+            ("weights", options.weights or None, stored.weights),
+            ("baselines", options.baselines or None, stored.baselines),
             ("--prompt-style", options.prompt_style, stored.prompt_style),
             ("--timeout", options.timeout_s, stored.timeout_s),
             ("--memory", options.memory_bytes, stored.memory_bytes),

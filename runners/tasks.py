@@ -56,20 +56,24 @@ def list_tasks(pattern: str, harnesses: tuple[str, ...], as_json: bool) -> None:
         print(json.dumps(rows))
         return
     for keys in dict.fromkeys(tuple(row) for row in rows):
-        names = [key for key in keys if key not in ("tier", "tags")]
+        names = [key for key in keys if key not in ("tier", "tags", "category")]
         cells = [[_cell(row[name]) for name in names] for row in rows if tuple(row) == keys]
         print(table(names, cells, "".join("r" if name in COUNTS else "l" for name in names)))
 
 
-COUNTS = ("turns", "tests", "of")
+COUNTS = ("difficulty", "turns", "tests", "of")
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 
 def _problems(harnesses: tuple[str, ...], pattern: str) -> list[Mapping[str, Any]]:
     """The problems of suites, a row each."""
+    from runners.gate import difficulty
+
     return [
         {
             "harness": suite.harness,
@@ -77,6 +81,8 @@ def _problems(harnesses: tuple[str, ...], pattern: str) -> list[Mapping[str, Any
             "task_id": problem.task_id,
             "tier": problem.tier,
             "category": problem.category,
+            "dimensions": list(problem.dimensions),
+            "difficulty": difficulty(problem) if problem.tier else None,
             "tags": list(problem.tags),
             "turns": len(problem.turns),
             "tests": sum(len(turn.tests.cases) + len(turn.tests.calls) for turn in problem.turns),

@@ -73,11 +73,12 @@ def _config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
         repeatable = {option.name for option in ctx.command.params if getattr(option, "multiple", False)}
         alone = {name: [value] for name, value in values.items() if name in repeatable and isinstance(value, str)}
         ctx.default_map = {**values, **alone, **(ctx.default_map or {})}
-        ctx.meta[TABLES] = {name: values[name] for name in ("limits", "catalog") if name in values}
+        ctx.meta[TABLES] = {name: values[name] for name in KEPT if name in values}
 
 
+KEPT = ("limits", "catalog", "weights", "baselines")
 TABLES = "runners.unified.tables"
-"""Where the context keeps what a configuration says of models."""
+"""Where the context keeps what a configuration says in tables, which no option says."""
 POSITIVE = click.IntRange(min=1)
 PATH = click.Path(path_type=str)
 
@@ -107,6 +108,10 @@ PATH = click.Path(path_type=str)
 @click.option("--seed", type=int, help="Sample i is asked for with seed + i.")
 @click.option("--stop", multiple=True, help="Stop sequence, in place of the suite's. Repeatable.")
 @click.option("--limit", type=POSITIVE, help="Only the first so many problems of each suite.")
+@click.option("--sample", type=POSITIVE, metavar="N", help="So many problems of each suite, drawn by --seed.")
+@click.option("--dimension", "dimensions", multiple=True, metavar="NAME", help="Native tasks that measure this. "
+              "Repeatable.")  # fmt: skip
+@click.option("--tag", "tags", multiple=True, metavar="NAME", help="Native tasks with this tag. Repeatable.")
 @click.option("--prompt-style", type=click.Choice(["completion", "instruct"]), help="Default: as the provider can.")
 @click.option("--timeout", "timeout_s", type=Real(min=0.01, max=86_400), help="CPU seconds of each case.")
 @click.option("--memory", "memory_bytes", type=Size(), help="Memory of each candidate, such as 512m.")

@@ -182,7 +182,7 @@ OUTPUT = 'output: [["a", 2], ["b", 1]]'
         ("version: 1", "version: true", "version", 2, "a whole number from 1"),
         ("version: 1", "version: 0", "version", 2, "a whole number from 1"),
         ("version: 1\n", "", "version", 1, "it is missing"),
-        ("version: 1", "vresion: 1", "vresion", 2, "did you mean 'version'?"),
+        ("version: 1", "vresion: 1", "vresion", 2, "did you mean 'version'"),
         ("version: 1", "version: 1\nversion: 2", None, 3, "the key 'version' is given twice"),
         ("tier: easy", "tier: hard", "tier", 3, "another tier"),
         ("tier: easy", "tier: simple", "tier", 3, "easy or medium or hard or extreme"),

@@ -46,7 +46,7 @@ def test_document_with_a_field_that_the_schema_does_not_know_then_invalid():
 
 def test_document_then_the_design_s_fields():
     got = made([sample(), sample(index=1, status=Status.SANDBOX_ERROR)], wall_s=12.5, status="interrupted")
-    assert list(got) == ["schema", "run_id", "group_id", "status", "results", "groups", "manifest"]
+    assert list(got) == ["schema", "run_id", "group_id", "status", "results", "groups", "dimensions", "manifest"]
     assert (got["schema"], got["status"]) == ("touchstone.run/1", "interrupted")
     [result] = got["results"]
     assert (result["harness"], result["suite"], result["suite_version"]) == ("native", "easy", "1")
