@@ -17,6 +17,9 @@ from core.types import Answers, Candidate, Completion, Problem, Prompt, PromptSt
 TASKS = Path(__file__).parent.parent / "custom_tasks"
 """The tasks that come with Touchstone: a folder a tier."""
 
+VERSION = "1.0"
+"""Theirs: its first part is raised when figures can no longer be compared, the second when tasks come or change."""
+
 _FILE = "file:"
 _ASK_TIER = "Answer with one fenced block of Python that is complete in itself: all imports and helpers are in it."
 _ASK_FILES = (
@@ -55,7 +58,8 @@ class Native(Adapter):
     def suite(self, name: str, datasets: Mapping[str, str]) -> Suite:
         """A tier (datasets: a folder called after it), `humaneval` (a file), or the file of `file:PATH`.
 
-        A suite's version tells its content: HumanEval's is its package's, the others' begins their hash.
+        A suite's version tells its content: HumanEval's is its package's, the tiers' is `VERSION` and the beginning of
+        their hash, the others' that alone.
         """
         if name in taskfile.TIERS:
             return _tier(name, Path(datasets.get(name, TASKS / name)))
@@ -135,7 +139,8 @@ def _tier(name: str, folder: Path) -> Suite:
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return Suite("native", name, digest.hexdigest()[:8], digest.hexdigest(), problems, ("instruct",))
+    version = f"{VERSION}+{digest.hexdigest()[:8]}" if folder == TASKS / name else digest.hexdigest()[:8]
+    return Suite("native", name, version, digest.hexdigest(), problems, ("instruct",))
 
 
 def _humaneval(name: str, path: Path, version: str | None = None) -> Suite:

@@ -17,8 +17,13 @@ def split(text: str) -> dict[str, str]:
     path leads out of the project."""
     marks = list(_MARK.finditer(text))
     ends = [*(mark.start() for mark in marks), len(text)][1:]
-    found = {mark[1]: text[mark.end() : end].lstrip("\n") for mark, end in zip(marks, ends, strict=True)}
+    found = {mark[1]: _content(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)}
     return {path: content for path, content in found.items() if safe(path)}
+
+
+def _content(text: str) -> str:
+    """Without the blank lines around it."""
+    return f"{kept}\n" if (kept := text.strip("\n")).strip() else ""
 
 
 def safe(path: str) -> bool:
@@ -28,7 +33,7 @@ def safe(path: str) -> bool:
 
 def joined(files: Mapping[str, str]) -> str:
     """The text that `split` takes apart."""
-    return "\n".join(f"# file: {path}\n{content}" for path, content in files.items())
+    return "".join(f"# file: {path}\n{content.rstrip()}\n" for path, content in files.items())
 
 
 def overlaid(given: Sequence[tuple[str, str]], text: str) -> tuple[tuple[str, str], ...]:

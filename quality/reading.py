@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 _NESTS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 _SOFT: Mapping[str, Any] = {"match": ast.Match, "case": ast.match_case, "type": getattr(ast, "TypeAlias", ())}
 """Words that are names too, and what they begin where they are keywords."""
+_SILENCE = re.compile(r"#\s*(type:\s*ignore|mypy:|pyright:)", re.IGNORECASE)
 _SELF = ("self", "cls", "_")
 
 
@@ -36,10 +38,24 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 def public(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, Function | ast.ClassDef]]:
     """The public functions and classes of a module, with their public methods: dotted name and node."""
     for node in tree.body:
-        if isinstance(node, DEFINITIONS) and not node.name.startswith("_"):
+        if isinstance(node, DEFINITIONS) and not node.name.startswith("_") and not _is_overload(node):
             yield f"{prefix}{node.name}", node
             if isinstance(node, ast.ClassDef):
                 yield from public(node, f"{node.name}.")
+
+
+def _is_overload(node: Function | ast.ClassDef) -> bool:
+    """Whether it only states one of several signatures."""
+    return any(ast.unparse(each).rpartition(".")[2] == "overload" for each in node.decorator_list)
+
+
+def silenced(code: str) -> bool:
+    """Whether a comment keeps type checkers from speaking."""
+    try:
+        tokens = [*tokenize.generate_tokens(io.StringIO(code).readline)]
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return any(token.type == tokenize.COMMENT and _SILENCE.match(token.string) for token in tokens)
 
 
 def parameters(function: Function) -> list[ast.arg]:

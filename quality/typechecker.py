@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from quality.reading import silenced
+
 LONGEST_S = 120.0
 """How long one run may take."""
 FAILED = "mypy could not check it"
@@ -32,7 +34,9 @@ class TypeChecker:
         self._turn = asyncio.Lock()
 
     async def check(self, code: str) -> str:
-        """The first error in a source, as one line; empty where there is none."""
+        """The first error in a source, as one line; empty where there is none. One that silences it is one."""
+        if silenced(code):
+            return "a comment silences the type checker"
         name = f"s{hashlib.sha256(code.encode()).hexdigest()[:16]}"
         if name not in self._known:
             self._waiting[name] = code

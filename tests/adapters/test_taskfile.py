@@ -349,3 +349,96 @@ def test_example_of_the_guide_when_it_is_saved_then_it_is_a_task(write: Write) -
         exec(code, namespace)
         results = [eval(case.call, namespace) == case.output for case in turn.tests.cases if case.raises is None]
         assert all(results) is passes
+
+
+# ── several files, checks, environments ──────────────────────────────────────────────────────────────────────────────
+
+PROJECT = """\
+id: easy/run-length
+version: 2
+tier: easy
+category: projects
+dimensions: [multi-file, debugging]
+runs_on: python3.13
+entry_point: shop.cart:total
+changes: ["1: first version", "2: another case"]
+turns:
+  - prompt: Write `total`.
+    files:
+      shop/__init__.py: ""
+      shop/prices.py: |
+        PRICES = {}
+    cases: [{name: one, call: "total([1])", output: 1}]
+    checks: [docstrings, {complexity: 3}, {uses: [sum, match]}]
+    reference: |
+      # file: shop/cart.py
+      def total(prices):
+          return sum(prices)
+    wrong:
+      - why: forgets
+        fails: complexity
+        code: |
+          # file: shop/cart.py
+          def total(prices):
+              return 0
+"""
+
+
+def test_task_when_it_is_a_project_then_its_files_checks_and_environment_are_in_it(write: Write) -> None:
+    problem = taskfile.load(write(PROJECT))
+    [turn] = problem.turns
+    assert (problem.language, problem.entry_point) == ("python/3.13", "shop.cart:total")
+    assert (problem.dimensions, problem.version) == (("multi-file", "debugging"), 2)
+    assert problem.changes == ("1: first version", "2: another case")
+    assert turn.files == (("shop/__init__.py", ""), ("shop/prices.py", "PRICES = {}\n"))
+    assert turn.tests.checks == (
+        types.Check("docstrings"),
+        types.Check("complexity", 3),
+        types.Check("uses", ("sum", "match")),
+    )
+    assert turn.wrong[0].fails == "complexity"
+
+
+def test_task_when_the_answer_is_a_literal_then_that_is_its_first_check(write: Write) -> None:
+    text = TASK.replace("entry_point: run_length", "entry_point: answers").replace(
+        "    timeout: 2\n", "    answer: literal\n"
+    )
+    text = text.replace("def run_length(text):\n          return []", "answers = {}")
+    assert taskfile.load(write(text)).turns[0].tests.checks == (types.Check("literal", "answers"),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "words"),
+    [
+        ("[multi-file, debugging]", "[multifile]", "dimensions[0]", "a dimension was expected"),
+        ('["1: first version", "2: another case"]', '["1: first version"]', "changes", "1 lines for 2 versions"),
+        ("python3.13", "python3.9", "runs_on", "python3.11 or python3.13 or frameworks was expected"),
+        ("shop.cart:total", "total", "turns[0]", "MODULE:NAME"),
+        ("shop/prices.py", "../prices.py", "turns[0].files.../prices.py", "a path within the project"),
+        ("{complexity: 3}", "{complexity: low}", "turns[0].checks[1].complexity", "a whole number"),
+        ("docstrings", "docstring", "turns[0].checks[0]", "'docstrings'"),
+        ("docstrings", "{docstrings: 3}", "turns[0].checks[0]", "nothing goes with 'docstrings'"),
+        ("fails: complexity", "fails: nesting", "turns[0].wrong[0]", "unknown case, test or check 'nesting'"),
+        ("return sum(prices)", "return sum(prices", "turns[0].reference", "in shop/cart.py"),
+        ("      # file: shop/cart.py\n      def", "      def", "turns[0].reference", "`# file: PATH`"),
+    ],
+)
+def test_load_when_something_of_a_project_is_wrong_then_its_field_is_named(
+    write: Write, old: str, new: str, field: str, words: str
+) -> None:
+    assert old in PROJECT
+    found = taskfile.check(
+        write(
+            PROJECT.replace("python3.13", "python3.11").replace(old, new, 1)
+            if old != "python3.13"
+            else PROJECT.replace(old, new)
+        )
+    )
+    assert [(fault.field, words in str(fault)) for fault in found] == [(field, True)]
+
+
+def test_load_when_it_is_of_a_later_python_then_syntax_that_this_one_lacks_is_taken(write: Write) -> None:
+    newer = TASK.replace("tier: easy", "tier: easy\nruns_on: python3.13").replace(
+        "def run_length(text):\n          return []", "def run_length[T](text: T) -> list[T]:\n          return []"
+    )
+    assert taskfile.load(write(newer)).language == "python/3.13"

@@ -38,6 +38,7 @@ def test_literal_then_one_assignment_of_one_and_nothing_else(code, right):
         (Check("docstrings"), BARE, "the docstring of A.go does not name far"),
         (Check("docstrings"), "def f(): ...", "f has no docstring"),
         (Check("docstrings"), "def _f(a): ...", ""),
+        (Check("docstrings"), "@typing.overload\ndef f(a: int) -> int: ...\ndef f(a):\n    'Of a.'", ""),
         (Check("annotations"), BARE, "A.go lacks annotations: far, return"),
         (Check("annotations"), "def f(a: int) -> int: ...", ""),
         (Check("complexity", 3), TANGLED, "f has a complexity of 4, at most 3"),
@@ -62,10 +63,12 @@ async def test_types_when_several_come_at_once_then_each_has_its_own_first_error
         wrong = "def f(a: int) -> str:\n    return a\n"
         bare = "def f(a):\n    return a\n"
         broken = "def f(:\n"
-        found = await asyncio.gather(*map(checker.check, [right, wrong, bare, broken, right]))
+        hushed = "def f(a: int) -> str:\n    return a  # type: ignore[return-value]\n"
+        found = await asyncio.gather(*map(checker.check, [right, wrong, bare, broken, right, hushed]))
     finally:
         checker.close()
     assert found[0] == found[4] == ""
+    assert found[5] == "a comment silences the type checker"
     assert found[1].startswith("line 2: Incompatible return value type")
     assert found[2].startswith("line 1: Function is missing a type annotation")
     assert found[3].startswith("line 1: ") or found[3] == FAILED

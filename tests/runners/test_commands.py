@@ -11,10 +11,9 @@ import pytest
 from core.errors import SandboxUnavailable, StorageError, UnknownName
 from core.types import Status
 from results.store import Store
-from runners import doctor, validate_task
+from runners import doctor
 from tests.loopback import Fault, OpenAIServer
 from tests.results.results_fakes import run, sample, suite
-from tests.runners.conftest import ROOT
 
 MODULES = {"doctor": "doctor", "report": "report", "runs": "runs", "sandbox": "sandbox", "tasks": "tasks"}
 
@@ -130,48 +129,6 @@ def test_tasks_show_when_a_task_is_unknown_then_the_closest_is_said(call):
         call("tasks", "show", "easy/redact-field")
 
 
-@pytest.mark.engine
-def test_validate_when_the_tests_of_a_task_tell_right_from_wrong_then_there_is_no_fault(program):
-    path = ROOT / "custom_tasks" / "easy" / "redact-fields.yaml"
-    done = program(str(path), "--json", module="validate_task")
-    assert done.returncode == 0
-    assert json.loads(done.stdout) == {"tasks": 1, "faults": []}
-
-
-@pytest.mark.engine
-def test_validate_when_a_wrong_solution_passes_or_the_reference_fails_then_each_is_a_fault(program, tmp_path):
-    path = tmp_path / "easy" / "double-it.yaml"
-    path.parent.mkdir()
-    path.write_text(
-        """\
-id: easy/double-it
-version: 1
-tier: easy
-category: arithmetic
-entry_point: twice
-turns:
-  - prompt: Write twice(x).
-    cases:
-      - {call: twice(2), output: 4}
-      - {call: twice(3), output: 7}
-    reference: |
-      def twice(x):
-          return 2 * x
-    wrong:
-      - why: answers by heart
-        code: |
-          def twice(x):
-              return {2: 4, 3: 7}[x]
-"""
-    )
-    done = program(str(path), module="validate_task")
-    assert done.returncode == 2
-    reference, wrong = done.stdout.splitlines()
-    assert f"{path}: turns[0].reference: failed: " in reference
-    assert f"{path}: turns[0].wrong[0]: passed: every test passed" in wrong
-    assert done.stderr.endswith("1 tasks, 2 faults\n")
-
-
 @pytest.mark.parametrize("paths", [(), ("empty",)])
 def test_validate_when_no_task_is_named_then_it_says_what_to_give(paths, tmp_path, program):
     (tmp_path / "empty").mkdir()
@@ -221,18 +178,3 @@ def test_doctor_when_a_setting_is_malformed_then_the_other_findings_stand(call, 
     assert "VLLM_BASE_URL" in found["model vllm/m"]["detail"]
     assert found["sandbox"]["ok"] is True
     assert "never" not in out + err
-
-
-async def test_validate_when_the_sandbox_itself_fails_then_nothing_counts_as_told_apart(tmp_path):
-    from adapters import taskfile
-    from core.types import Execution
-
-    class Broken:
-        async def run(self, candidate):
-            return Execution("compile", fault="the engine is gone")
-
-    path = ROOT / "custom_tasks" / "easy" / "redact-fields.yaml"
-    faults = await validate_task._task(Broken(), path, taskfile.load(path))
-    turns = taskfile.load(path).turns
-    assert len(faults) == sum(2 + len(turn.wrong) for turn in turns)
-    assert all("the engine is gone" in fault.message for fault in faults)
