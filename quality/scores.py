@@ -41,9 +41,9 @@ class Reading:
     """What was read in a solution's source; None: this Python cannot read it."""
 
     statements: int
-    lint: int
+    lint: int | None
     """Findings of ruff's rules about errors."""
-    idioms: int
+    idioms: int | None
     """Findings of its rules about better ways to say it."""
     complexity: int | None = None
     """The highest of its functions."""
@@ -104,5 +104,5 @@ def weighted(scores: Mapping[str, float | None], weights: Mapping[str, float]) -
     return sum(score * weight for score, weight in known) / whole if whole else None
 
 
-def _density(findings: int, statements: int) -> float:
-    return 100 / (1 + DENSITY * findings / max(statements, 1))
+def _density(findings: int | None, statements: int) -> float | None:
+    return None if findings is None else 100 / (1 + DENSITY * findings / max(statements, 1))

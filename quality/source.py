@@ -33,7 +33,7 @@ def read(sources: Sequence[Mapping[str, str]], *, later: Sequence[bool] = ()) ->
     return [_reading([*files.values()], *findings) for files, findings in zip(sources, found, strict=True)]
 
 
-def _reading(texts: Sequence[str], lint: int, idioms: int) -> Reading:
+def _reading(texts: Sequence[str], lint: int | None, idioms: int | None) -> Reading:
     trees = [parsed(text) if len(text) <= MOST_BYTES else None for text in texts]
     if any(tree is None for tree in trees):
         lines = sum(bool(line.strip()) for text in texts for line in text.splitlines())
@@ -79,9 +79,9 @@ def _annotated(tree: ast.Module) -> float | None:
     return 1 - sum(len(unannotated(function)) for function in functions) / places if places else None
 
 
-def _ruff(sources: Sequence[Mapping[str, str]], later: Sequence[bool]) -> list[tuple[int, int]]:
-    """How many findings of each kind each solution has; none where ruff cannot be run."""
-    lint, idioms = Counter[int](), Counter[int]()
+def _ruff(sources: Sequence[Mapping[str, str]], later: Sequence[bool]) -> list[tuple[int | None, int | None]]:
+    """How many findings of each kind each solution has; None where ruff fails."""
+    lint, idioms, failed = Counter[int](), Counter[int](), set[bool]()
     with tempfile.TemporaryDirectory(prefix="touchstone-source-") as folder:
         for number, files in enumerate(sources):
             for path, text in files.items():
@@ -90,11 +90,18 @@ def _ruff(sources: Sequence[Mapping[str, str]], later: Sequence[bool]) -> list[t
                 place.write_text(text if len(text) <= MOST_BYTES else "", encoding="utf-8", errors="replace")
         for name, version in (("usual", "py311"), ("later", "py313")):
             place = Path(folder) / name
-            for finding in _findings(place, version) if place.is_dir() else ():
+            try:
+                findings = _findings(place, version) if place.is_dir() else []
+            except (OSError, subprocess.SubprocessError, ValueError):
+                failed.add(name == "later")
+                continue
+            for finding in findings:
                 number = int(Path(finding["filename"]).relative_to(place.resolve()).parts[0])
                 code = finding.get("code") or "E9"
                 (idioms if code.startswith(IDIOMS) else lint)[number] += 1
-    return [(lint[number], idioms[number]) for number in range(len(sources))]
+    return [
+        (None, None) if later[number] in failed else (lint[number], idioms[number]) for number in range(len(sources))
+    ]
 
 
 def _findings(folder: Path, version: str) -> list[dict[str, str]]:

@@ -127,14 +127,16 @@ def _space(client: Any, info: Mapping[str, Any], bad: bool | None) -> Finding:
 
 def _images(client: Any) -> Iterator[Finding]:
     from sandbox import image, languages
+    from sandbox.pythons import ENVIRONMENTS
 
     there = {tag for found in client.images.list(name=image.REPOSITORY) for tag in found.tags}
     if image.tag() in there:
         yield Finding("image", True, image.tag())
     else:
         yield Finding("image", None, "not built: `touchstone sandbox build` does it, and so does the first run")
-    built = [name for name in languages.names() if image.tag(name) in there]
-    missing = [name for name in languages.names() if name not in built]
+    known = [*ENVIRONMENTS, *languages.names()]
+    built = [name for name in known if image.tag(name) in there]
+    missing = [name for name in known if name not in built]
     words = f"{', '.join(built) or 'none'}"
     if missing:
         words += f"; built when first asked for: {', '.join(missing)}"

@@ -26,24 +26,30 @@ def sandbox() -> None:
 
 @sandbox.command()
 @click.option("--sandbox", "name", default="docker", metavar="NAME", help="Which one.  [default: docker]")
-def build(name: str) -> None:
+@click.option(
+    "--language", "languages", multiple=True, metavar="NAME", help="An image for it too, such as python/frameworks."
+)
+def build(name: str, languages: tuple[str, ...]) -> None:
     """Make it ready: an engine that answers, and the image. As root on Debian or Ubuntu an engine is installed; for
-    bubblewrap that and a root file system are made ready in their place.
+    bubblewrap that and a root file system are made ready in their place. Images for other languages, and for Python's
+    other environments, are made when they are first needed, or here.
     """
     if name == "bubblewrap":
         from sandbox import bubblewrap, roots
 
         bubblewrap.install(say)
-        say(f"the sandbox is ready: {roots.ensure(say)}")
+        for wanted in (None, *languages):
+            say(f"the sandbox is ready: {roots.ensure(say, wanted)}")
         return
     from sandbox import engine, image
 
     client = engine.ensure(say)
     try:
-        digest = image.ensure(client, say)
+        for wanted in (None, *languages):
+            digest = image.ensure(client, say, wanted)
+            say(f"the sandbox is ready: {image.tag(wanted)} ({digest.partition(':')[2][:12]})")
     finally:
         client.close()
-    say(f"the sandbox is ready: {image.tag()} ({digest.partition(':')[2][:12]})")
 
 
 @sandbox.command()

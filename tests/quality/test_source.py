@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+
+from quality import source
 from quality.source import read
 
 CLEAN = '"""Add."""\n\n\ndef add(a: int, b: int) -> int:\n    """Add two numbers."""\n    return a + b\n'
@@ -55,3 +58,12 @@ def test_read_when_there_is_nothing_then_nothing_is_found():
     [empty] = read([{}])
     assert (empty.statements, empty.lint, empty.idioms, empty.complexity) == (0, 0, 0, None)
     assert read([]) == []
+
+
+def test_read_when_ruff_fails_then_its_figures_are_unknown_and_the_others_stand(monkeypatch):
+    def fail(*_, **__):
+        raise subprocess.TimeoutExpired("ruff", 1)
+
+    monkeypatch.setattr(source.subprocess, "run", fail)
+    [reading] = read([{"solution.py": CLEAN}])
+    assert (reading.lint, reading.idioms, reading.complexity, reading.documented) == (None, None, 1, 1.0)
