@@ -130,6 +130,25 @@ def test_run_when_weights_are_wrong_then_one_line_says_what(program, tmp_path, t
     assert words in done.stderr
 
 
+@pytest.mark.engine
+def test_run_when_a_package_adds_a_scorer_then_its_component_is_shown_and_counts_where_it_is_weighted(
+    program, tiers, tmp_path
+):
+    site = tmp_path / "site"
+    (site / "brevity-1.0.dist-info").mkdir(parents=True)
+    (site / "brevity-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: brevity\nVersion: 1.0\n")
+    points = "[touchstone.scorers]\nbrevity = brevity:score\n"
+    (site / "brevity-1.0.dist-info" / "entry_points.txt").write_text(points)
+    (site / "brevity.py").write_text("def score(problem, sample): return 25.0 if problem.tier == 'easy' else None\n")
+    config = tmp_path / "config.yaml"
+    config.write_text("scoring: {weights: {correctness: 1, brevity: 1}}\n")
+    words = [*tiers, "-m", "control/reference", "--config", str(config)]
+    [document] = program.documents(*words, PYTHONPATH=str(site))
+    easy, medium = (result["ratings"] for result in document["results"])
+    assert (easy["brevity"], easy["overall"]) == (25, 62.5)
+    assert (medium["brevity"], medium["overall"]) == (None, 100)
+
+
 # ── which problems ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
