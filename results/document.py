@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.types import Reported, Score
+from results.ratings import Dimension
 from results.records import RunRecord, to_record
 
 SCHEMA = "touchstone.run/1"
@@ -15,12 +16,12 @@ def document(
     run: RunRecord,
     scores: Sequence[Score],
     groups: Sequence[Reported] = (),
-    dimensions: Mapping[str, tuple[int, Mapping[str, float | None]]] | None = None,
+    dimensions: Mapping[str, Dimension] | None = None,
 ) -> dict[str, Any]:
     """A run's results as JSON values. Values of our metrics are fractions of 1, and null where they are undefined.
 
     A figure that a harness reports is among its suite's `metrics` under its own name, on its own scale. groups: what
-    harnesses report of several suites together. dimensions: what tasks measure → how many do, and how they are rated.
+    harnesses report of several suites together. dimensions: the figures by what tasks measure.
 
     `n_samples` less the sum of the ledger is the number of samples that are still missing. `timing.wall_s` is the whole
     run's, over all its sessions.
@@ -33,8 +34,8 @@ def document(
         "results": [_result(run, score) for score in scores],
         "groups": to_record(tuple(groups)),
         "dimensions": {
-            name: {"n_problems": count, "ratings": to_record(found)}
-            for name, (count, found) in (dimensions or {}).items()
+            name: {"n_problems": found.n_problems, "pass@1": found.pass_at_1, "ratings": to_record(found.ratings)}
+            for name, found in (dimensions or {}).items()
         },
         "manifest": to_record(run.manifest),
     }

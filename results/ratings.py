@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from core.types import Rating, Score
-from results.markdown import table
+from results.markdown import percent, table
 
 SHOWN = ("overall", "correctness", "speed", "quality", "efficiency", "completeness")
 PARTS = ("lint", "idioms", "complexity", "maintainability", "docstrings", "annotations")
@@ -29,16 +30,31 @@ def means(ratings: Iterable[Rating]) -> dict[str, float | None]:
     return {name: fmean(map(fmean, by_problem[name].values())) if by_problem[name] else None for name in names}
 
 
-def by_dimension(ratings: Iterable[Rating]) -> dict[str, tuple[int, dict[str, float | None]]]:
-    """Dimension → how many problems measure it, and their means."""
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """The figures of the problems that measure one thing."""
+
+    n_problems: int
+    pass_at_1: float
+    """The mean over problems of the share of their graded samples that passed in all turns."""
+    ratings: Mapping[str, float | None]
+
+
+def by_dimension(ratings: Iterable[Rating]) -> dict[str, Dimension]:
+    """Dimension → its figures."""
     found: defaultdict[str, list[Rating]] = defaultdict(list)
     for rating in ratings:
         for dimension in rating.dimensions:
             found[dimension].append(rating)
-    return {
-        dimension: (len({(r.key.suite, r.key.task_id) for r in of_one}), means(of_one))
-        for dimension, of_one in sorted(found.items())
-    }
+    return {dimension: _dimension(of_one) for dimension, of_one in sorted(found.items())}
+
+
+def _dimension(ratings: Sequence[Rating]) -> Dimension:
+    passed: defaultdict[tuple[str, str], dict[int, bool]] = defaultdict(dict)
+    for rating in ratings:
+        of_problem = passed[rating.key.suite, rating.key.task_id]
+        of_problem[rating.key.index] = of_problem.get(rating.key.index, True) and rating.parts["passed"] == 1
+    return Dimension(len(passed), fmean(fmean(each.values()) for each in passed.values()), means(ratings))
 
 
 def suites_table(scores: Sequence[Score]) -> str:
@@ -55,14 +71,14 @@ def parts_table(scores: Sequence[Score]) -> str:
     return table(("suite", *PARTS), rows, "l" + "r" * len(PARTS)) if rows else ""
 
 
-def dimensions_table(dimensions: Mapping[str, tuple[int, Mapping[str, float | None]]]) -> str:
-    """The components of each dimension; empty where there is none."""
-    names = _names(found for _, found in dimensions.values())
+def dimensions_table(dimensions: Mapping[str, Dimension]) -> str:
+    """The figures of each dimension; empty where there is none."""
+    names = _names(found.ratings for found in dimensions.values())
     rows = [
-        (dimension, f"{count:,}", *(_figure(found.get(name)) for name in names))
-        for dimension, (count, found) in dimensions.items()
+        (name, f"{found.n_problems:,}", percent(found.pass_at_1), *(_figure(found.ratings.get(n)) for n in names))
+        for name, found in dimensions.items()
     ]
-    return table(("dimension", "problems", *names), rows, "lr" + "r" * len(names)) if rows else ""
+    return table(("dimension", "problems", "pass@1", *names), rows, "lrr" + "r" * len(names)) if rows else ""
 
 
 def _names(found: Iterable[Mapping[str, float | None]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import UnknownName
 from core.types import Prompt, Reported, RunSpec, Sample, Score, Status
 from results.markdown import code, cut, fence, percent, table, visible
-from results.ratings import dimensions_table, parts_table, suites_table
+from results.ratings import Dimension, dimensions_table, parts_table, suites_table
 from results.records import RunRecord
 from results.reported import harness_table, ours
 
@@ -52,13 +52,13 @@ def render(
     samples: Iterable[Sample],
     template: str = "report",
     groups: Sequence[Reported] = (),
-    dimensions: Mapping[str, tuple[int, Mapping[str, float | None]]] | None = None,
+    dimensions: Mapping[str, Dimension] | None = None,
 ) -> str:
     """A run's report in Markdown. It can be encoded in UTF-8, whatever the samples hold.
 
     scores: one for each suite. samples: the run's, in the store's order; read once, and not at all by a template that
     shows none. template: `report`, or `summary` for a terminal. groups: what harnesses report of several suites.
-    dimensions: what tasks measure → how many do, and how they are rated.
+    dimensions: the figures by what tasks measure.
     Raises UnknownName for a template that there is not.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

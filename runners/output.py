@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import StorageError
 from core.types import Reported, Score
+from results.ratings import Dimension
 from results.records import RunRecord
 from results.store import Store
 from runners.launch import say
@@ -60,8 +61,8 @@ def groups(store: Store, record: RunRecord) -> list[Reported]:
     return [each for each in store.reported(record.run_id) if each.group]
 
 
-def dimensions(store: Store, record: RunRecord) -> dict[str, tuple[int, dict[str, float | None]]]:
-    """What a run's samples are rated, by what their tasks measure."""
+def dimensions(store: Store, record: RunRecord) -> dict[str, Dimension]:
+    """A run's figures by what its tasks measure."""
     from results.ratings import by_dimension
 
     return by_dimension(rating for suite in record.suites for rating in store.ratings(record.run_id, suite.name))

@@ -100,7 +100,11 @@ def _rating(
     for name in registry.names():
         found[name] = registry.get(name)(problem, sample)
     overall = scores.weighted(found, dict(spec.weights) or scores.WEIGHTS)
-    extra: dict[str, Any] = {"cpu_s": sample.cpu_s, "peak_memory_bytes": sample.peak_memory_bytes}
+    extra: dict[str, Any] = {
+        "passed": float(passed),
+        "cpu_s": sample.cpu_s,
+        "peak_memory_bytes": sample.peak_memory_bytes,
+    }
     ttft_s = sample.completion.ttft_s if sample.completion else None
     times = {"total_s": total_s, "ttft_s": ttft_s, "baseline_s": baseline}
     return Rating(sample.key, {"overall": overall, **found}, {**parts, **extra, **times}, problem.dimensions)

@@ -19,13 +19,14 @@ def report(run: str, template: str, output: Path | None, dump_samples: Path | No
     """A stored run's report in Markdown. RUN is its id, the beginning of it, or "latest"."""
     from results.report import render
     from results.store import Store
-    from runners.output import dumped, groups, scored, to_file
+    from runners.output import dimensions, dumped, groups, scored, to_file
     from runners.settings import database
 
     with Store.open(database(db)) as store:
         record = store.run(run)
         samples = store.samples(record.run_id)
-        text = render(record, scored(store, record), samples, template, groups(store, record))
+        of_groups, measured = groups(store, record), dimensions(store, record)
+        text = render(record, scored(store, record), samples, template, of_groups, measured)
         if dump_samples is not None:
             to_file(dump_samples, dumped(store, [record]))
     if output is None:

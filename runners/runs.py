@@ -50,16 +50,16 @@ def show(run: str, db: str | None, as_json: bool) -> None:
     from results.document import document
     from results.report import render
     from results.store import Store
-    from runners.output import scored
+    from runners.output import dimensions, groups, scored
     from runners.settings import database
 
     with Store.open(database(db)) as store:
         record = store.run(run)
-        scores = scored(store, record)
+        scores, of_groups, measured = scored(store, record), groups(store, record), dimensions(store, record)
     if as_json:
-        print(json.dumps(document(record, scores), allow_nan=False))
+        print(json.dumps(document(record, scores, of_groups, measured), allow_nan=False))
     else:
-        print(render(record, scores, (), "summary"))
+        print(render(record, scores, (), "summary", of_groups, measured))
 
 
 if __name__ == "__main__":
