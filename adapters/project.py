@@ -9,7 +9,9 @@ from adapters.extraction import blocks
 from core.types import Solution
 
 _MARK = re.compile(r"^#[ \t]*file:[ \t]*(\S+)[ \t]*$", re.MULTILINE | re.IGNORECASE)
-_PART = re.compile(r"[\w-][\w.-]*")
+_PART = re.compile(r"[\w-][\w.-]{0,99}")
+_COOKIE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+UTF8 = ("utf-8", "utf8", "utf_8")
 
 
 def split(text: str) -> dict[str, str]:
@@ -17,13 +19,22 @@ def split(text: str) -> dict[str, str]:
     path leads out of the project."""
     marks = list(_MARK.finditer(text))
     ends = [*(mark.start() for mark in marks), len(text)][1:]
-    found = {mark[1]: _content(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)}
+    found = {_path(mark[1]): _content(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)}
     return {path: content for path, content in found.items() if safe(path)}
 
 
+def _path(written: str) -> str:
+    """A path without what is written around it."""
+    return written.strip("`*\"'").removesuffix(":").strip("`*\"'").removeprefix("./")
+
+
 def _content(text: str) -> str:
-    """Without the blank lines around it."""
-    return f"{kept}\n" if (kept := text.strip("\n")).strip() else ""
+    """Without the blank lines around it, and without a word of another encoding."""
+    lines = text.strip("\n").split("\n")
+    # Python would read the file in that encoding, and who looks at the text does not.
+    lines[:2] = [line for line in lines[:2] if not ((cookie := _COOKIE.match(line)) and cookie[1].lower() not in UTF8)]
+    kept = "\n".join(lines).strip("\n")
+    return f"{kept}\n" if kept.strip() else ""
 
 
 def safe(path: str) -> bool:

@@ -91,13 +91,19 @@ def _problem(file: File, root: Node | None) -> Problem:
     dimensions = [file.text(node, "|".join(DIMENSIONS), "a dimension") for node in file.items(fields.get("dimensions"))]
     runs_on = fields.get("runs_on")
     place = file.text(runs_on, "|".join(map(re.escape, RUNS_ON)), " or ".join(RUNS_ON)) if runs_on else ""
-    file.later = place in LATER and sys.version_info < (3, 13)
+    later = place in LATER
+    file.later = later and sys.version_info < (3, 13)
+    turns = tuple(turn(file, node, entry_point) for node in file.items(fields.get("turns")))
+    for number, each in enumerate(turns):
+        if later and (unread := sorted({check.name for check in each.tests.checks} - {"uses", "avoids"})):
+            named = Node(None, f"turns[{number}].checks", 1)
+            file.fault(named, f"{', '.join(unread)}: of what runs on {place} only uses and avoids can be checked")
     metadata = fields.get("metadata")
     if metadata and not isinstance(metadata.value, dict):
         file.fault(metadata, "a mapping was expected")
     return Problem(
         task_id=task_id,
-        turns=tuple(turn(file, node, entry_point) for node in file.items(fields.get("turns"))),
+        turns=turns,
         entry_point=entry_point,
         language=RUNS_ON.get(place, "python"),
         tier=tier,

@@ -9,13 +9,21 @@ import ast
 from collections.abc import Callable, Mapping
 
 from core.types import Check
-from quality.reading import functions, nesting, parsed, public, statements, unannotated, undocumented, uses
+from quality.reading import complexity, functions, nesting, parsed, public, statements, unannotated, undocumented, uses
 
 UNREADABLE = "it cannot be read as Python"
+_OF_ANNOTATIONS = (ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.Constant, ast.BinOp, ast.BitOr, ast.Load)
 
 
 def find(check: Check, code: str) -> str:
-    """What one check but `types` finds wrong with a source."""
+    """What one check but `types` finds wrong with a source, whatever that holds."""
+    try:
+        return _found(check, code)
+    except Exception:  # of a parser or a tool, which the text was made for
+        return UNREADABLE
+
+
+def _found(check: Check, code: str) -> str:
     if check.name in ("uses", "avoids"):
         wanted = check.name == "uses"
         found = [word for word in check.value if uses(code, word) is not wanted]
@@ -23,23 +31,24 @@ def find(check: Check, code: str) -> str:
     tree = parsed(code)
     if tree is None:
         return UNREADABLE
-    try:
-        return _OF_A_TREE[check.name](tree, check.value)
-    except RecursionError:
-        return UNREADABLE
+    return _OF_A_TREE[check.name](tree, check.value)
 
 
 def _literal(tree: ast.Module, name: str) -> str:
     match tree.body:
-        case [ast.Assign(targets=[ast.Name(id=target)], value=value)] | [
-            ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value)
-        ] if target == name:
-            try:
-                ast.literal_eval(value)
-                return ""
-            except (ValueError, TypeError, MemoryError, SyntaxError):
-                return f"what is assigned to {name} is no literal"
-    return f"more, or something else, than one assignment to {name}"
+        case [ast.Assign(targets=[ast.Name(id=target)], value=value)] if target == name:
+            pass
+        case [ast.AnnAssign(target=ast.Name(id=target), annotation=annotation, value=ast.expr() as value)] if (
+            target == name and all(isinstance(node, _OF_ANNOTATIONS) for node in ast.walk(annotation))
+        ):  # an annotation is evaluated
+            pass
+        case _:
+            return f"more, or something else, than one assignment to {name}"
+    try:
+        ast.literal_eval(value)
+    except (ValueError, TypeError, MemoryError, SyntaxError):
+        return f"what is assigned to {name} is no literal"
+    return ""
 
 
 def _docstrings(tree: ast.Module, _: object) -> str:
@@ -59,12 +68,10 @@ def _annotations(tree: ast.Module, _: object) -> str:
 
 
 def _complexity(tree: ast.Module, most: int) -> str:
-    from radon.visitors import ComplexityVisitor
-
-    found = ComplexityVisitor.from_ast(tree)
-    blocks = [*found.functions, *(method for each in found.classes for method in each.methods)]
-    over = next((block for block in blocks if block.complexity > most), None)
-    return f"{over.name} has a complexity of {over.complexity}, at most {most}" if over else ""
+    worst = complexity(tree)
+    if worst is None or worst[1] <= most:
+        return ""
+    return f"{worst[0]} has a complexity of {worst[1]}, at most {most}"
 
 
 def _nesting(tree: ast.Module, most: int) -> str:

@@ -38,7 +38,7 @@ DENSITY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in a solution's source; None: this Python cannot read it."""
+    """What was read in a solution's source; None: that could not be read in it."""
 
     statements: int
     lint: int | None
@@ -53,6 +53,8 @@ class Reading:
     """Share of its public functions and classes with a docstring."""
     annotated: float | None = None
     """Share of their parameters and returns with an annotation."""
+    readable: bool = True
+    """Whether it is Python at all, of a size that can be read: what is not has no quality."""
 
 
 def correctness(cases: Sequence[CaseVerdict]) -> float:
@@ -70,6 +72,8 @@ def speed(total_s: float | None, baseline_s: float) -> float | None:
 
 def parts(reading: Reading) -> dict[str, float | None]:
     """The parts of quality, each from 0 to 100."""
+    if not reading.readable:
+        return dict.fromkeys(QUALITY, 0.0)
     complexity = None if reading.complexity is None else 100 * min(1.0, SIMPLE / max(reading.complexity, 1))
     index = reading.maintainability
     return {

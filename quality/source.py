@@ -1,18 +1,22 @@
-"""Many sources read at once: ruff over all of them in one process, and radon. Nothing is imported or executed."""
+"""Many sources read at once: ruff over all of them in one process, and radon. Nothing is imported or executed.
+
+What a source was made for may be to break what reads it: then its own figures are lost, and no other one's.
+"""
 
 from __future__ import annotations
 
 import ast
-import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from quality.reading import parameters, parsed, public, statements, unannotated
+from quality.reading import complexity, parameters, parsed, public, statements, unannotated
 from quality.scores import Reading
 
 LINT = ("E4", "E5", "E7", "E9", "F", "W", "B", "A", "PLE", "PLW", "S102", "S307")
@@ -21,50 +25,79 @@ IDIOMS = ("SIM", "C4", "PERF", "UP", "RET", "PIE", "FURB", "PLR1", "RUF005", "RU
 """Rules of ruff about what has a better way to be said."""
 LINE = 120
 """Characters of a line."""
-LONGEST_S = 120.0
-"""How long ruff may take."""
-MOST_BYTES = 200_000
-"""What is larger is not read."""
+LONGEST_S = 30.0
+"""How long ruff may take for some sources."""
+MOST = 50_000
+"""Characters of a solution; longer ones are not read."""
+_FINDING = re.compile(r"(?:\./)?(\d+)_\d+\.py:\d+:\d+: (?:([A-Z]+\d+)|invalid-syntax)\b")
+T = TypeVar("T")
 
 
 def read(sources: Sequence[Mapping[str, str]], *, later: Sequence[bool] = ()) -> list[Reading]:
     """What is to be said of each solution: its files by path. later: which are of Python 3.13, not 3.11."""
-    found = _ruff(sources, [*later, *[False] * (len(sources) - len(later))])
-    return [_reading([*files.values()], *findings) for files, findings in zip(sources, found, strict=True)]
+    versions = ["py313" if is_later else "py311" for is_later in later] + ["py311"] * (len(sources) - len(later))
+    small = [number for number, files in enumerate(sources) if sum(map(len, files.values())) <= MOST]
+    found: dict[int, Counter[str] | None] = {}
+    for version in ("py311", "py313"):
+        found |= _ruff({n: [*sources[n].values()] for n in small if versions[n] == version}, version)
+    if len(found) < len(small) and not _ruff({0: ["x = 1\n"]}, "py311"):  # it is ruff that fails
+        found |= {number: None for number in small if number not in found}
+    return [
+        _reading([*files.values()], found[number]) if number in found else _unread([*files.values()])
+        for number, files in enumerate(sources)
+    ]
 
 
-def _reading(texts: Sequence[str], lint: int | None, idioms: int | None) -> Reading:
-    trees = [parsed(text) if len(text) <= MOST_BYTES else None for text in texts]
-    if any(tree is None for tree in trees):
-        lines = sum(bool(line.strip()) for text in texts for line in text.splitlines())
+def _reading(texts: Sequence[str], findings: Counter[str] | None) -> Reading:
+    """findings: ruff's, by what they are about; None: there is no ruff."""
+    lines = _lines(texts)
+    if findings is not None and findings["syntax"]:
+        return _unread(texts)
+    lint, idioms = (None, None) if findings is None else (findings["lint"], findings["idioms"])
+    trees = [tree for text in texts if (tree := parsed(text)) is not None]
+    if len(trees) < len(texts):
         return Reading(lines, lint, idioms)
-    whole = ast.Module([statement for tree in trees if tree is not None for statement in tree.body], [])
+    whole = ast.Module([statement for tree in trees for statement in tree.body], [])
+    highest = _tried(complexity, whole)
+    return Reading(
+        _tried(statements, whole) or lines,
+        lint,
+        idioms,
+        highest and highest[1],
+        _tried(_maintainability, texts),
+        _tried(_documented, whole),
+        _tried(_annotated, whole),
+    )
+
+
+def _unread(texts: Sequence[str]) -> Reading:
+    return Reading(_lines(texts), None, None, readable=False)
+
+
+def _lines(texts: Sequence[str]) -> int:
+    return sum(bool(line.strip()) for text in texts for line in text.splitlines())
+
+
+def _tried(read: Callable[..., T], *given: object) -> T | None:
+    """What a tool says; None where it fails."""
     try:
-        return Reading(
-            statements(whole),
-            lint,
-            idioms,
-            _complexity(whole),
-            _maintainability(texts),
-            _documented(whole),
-            _annotated(whole),
-        )
-    except RecursionError:
-        return Reading(len(texts), lint, idioms)
-
-
-def _complexity(tree: ast.Module) -> int | None:
-    from radon.visitors import ComplexityVisitor
-
-    found = ComplexityVisitor.from_ast(tree)
-    blocks = [*found.functions, *(method for each in found.classes for method in each.methods)]
-    return max((int(block.complexity) for block in blocks), default=None)
+        return read(*given)
+    except Exception:  # of whichever kind: the text may have been made for it
+        return None
 
 
 def _maintainability(texts: Sequence[str]) -> float | None:
-    from radon.metrics import mi_visit
+    """The index of the worst file, as Visual Studio's and radon's, but that comments do not count."""
+    from radon.complexity import average_complexity
+    from radon.metrics import h_visit_ast, mi_compute
+    from radon.visitors import ComplexityVisitor
 
-    indices = [float(mi_visit(text, multi=True)) for text in texts if text.strip()]
+    indices = []
+    for tree, text in ((ast.parse(text), text) for text in texts if text.strip()):
+        lines = sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in text.splitlines())
+        visited = ComplexityVisitor.from_ast(tree)
+        volume = h_visit_ast(tree).total.volume
+        indices.append(float(mi_compute(volume, average_complexity(visited.blocks) or 1, max(lines, 1), 0)))
     return min(indices, default=None)
 
 
@@ -79,44 +112,43 @@ def _annotated(tree: ast.Module) -> float | None:
     return 1 - sum(len(unannotated(function)) for function in functions) / places if places else None
 
 
-def _ruff(sources: Sequence[Mapping[str, str]], later: Sequence[bool]) -> list[tuple[int | None, int | None]]:
-    """How many findings of each kind each solution has; None where ruff fails."""
-    lint, idioms, failed = Counter[int](), Counter[int](), set[bool]()
+def _ruff(sources: Mapping[int, Sequence[str]], version: str) -> dict[int, Counter[str]]:
+    """How many findings each solution has, by what they are about; without those at which ruff fails."""
+    if not sources:
+        return {}
+    try:
+        return _findings(sources, version)
+    except (OSError, subprocess.SubprocessError):
+        if len(sources) == 1:
+            return {}
+    numbers = [*sources]
+    halves = numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+    return {n: of_one for half in halves for n, of_one in _ruff({n: sources[n] for n in half}, version).items()}
+
+
+def _findings(sources: Mapping[int, Sequence[str]], version: str) -> dict[int, Counter[str]]:
+    found: dict[int, Counter[str]] = {number: Counter() for number in sources}
     with tempfile.TemporaryDirectory(prefix="touchstone-source-") as folder:
-        for number, files in enumerate(sources):
-            for path, text in files.items():
-                place = Path(folder) / ("later" if later[number] else "usual") / str(number) / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_text(text if len(text) <= MOST_BYTES else "", encoding="utf-8", errors="replace")
-        for name, version in (("usual", "py311"), ("later", "py313")):
-            place = Path(folder) / name
-            try:
-                findings = _findings(place, version) if place.is_dir() else []
-            except (OSError, subprocess.SubprocessError, ValueError):
-                failed.add(name == "later")
-                continue
-            for finding in findings:
-                number = int(Path(finding["filename"]).relative_to(place.resolve()).parts[0])
-                code = finding.get("code") or "E9"
-                (idioms if code.startswith(IDIOMS) else lint)[number] += 1
-    return [
-        (None, None) if later[number] in failed else (lint[number], idioms[number]) for number in range(len(sources))
-    ]
-
-
-def _findings(folder: Path, version: str) -> list[dict[str, str]]:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-P", "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero"),
-            *("--no-respect-gitignore", "--ignore-noqa", "--output-format", "json", "--target-version", version),
-            *("--line-length", str(LINE), "--select", ",".join((*LINT, *IDIOMS)), "."),
-        ],
-        cwd=folder.resolve(),
-        env={**os.environ, "RUFF_NO_CACHE": "true"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=LONGEST_S,
-        check=True,
-    )
-    found: list[dict[str, str]] = json.loads(done.stdout)
+        for number, texts in sources.items():
+            for i, text in enumerate(texts):
+                (Path(folder) / f"{number}_{i}.py").write_text(text, encoding="utf-8", errors="replace")
+        done = subprocess.run(
+            [
+                *(sys.executable, "-P", "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--quiet"),
+                *("--no-respect-gitignore", "--ignore-noqa", "--output-format", "concise"),
+                *("--target-version", version, "--line-length", str(LINE), "--select", ",".join((*LINT, *IDIOMS)), "."),
+            ],
+            cwd=folder,
+            env={**os.environ, "RUFF_NO_CACHE": "true", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=LONGEST_S,
+            check=True,
+        )
+    for line in done.stdout.decode(errors="replace").splitlines():
+        if told := _FINDING.match(line):
+            code = told[2]
+            kind = "syntax" if code is None else "idioms" if code.startswith(IDIOMS) else "lint"
+            found[int(told[1])][kind] += 1
     return found

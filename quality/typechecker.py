@@ -12,16 +12,16 @@ from pathlib import Path
 
 from quality.reading import silenced
 
-LONGEST_S = 120.0
+LONGEST_S = 60.0
 """How long one run may take."""
 FAILED = "mypy could not check it"
+ALONE_S = 30.0
+"""How long it may take for one source."""
 _LINE = re.compile(r"(s[0-9a-f]{16})\.py:(\d+): error: (.*)")
 OPTIONS = (
     *("--strict", "--no-error-summary", "--hide-error-codes", "--no-site-packages", "--ignore-missing-imports"),
     *("--config-file", os.devnull),
 )
-BLOCKED = 2
-"""How mypy ends where it cannot read a source; the others are not checked then."""
 
 
 class TypeChecker:
@@ -54,13 +54,18 @@ class TypeChecker:
         batch, self._waiting = self._waiting, {}
         for name, code in batch.items():
             (Path(self._folder.name) / f"{name}.py").write_text(code, encoding="utf-8", errors="replace")
-        status, found = await self._mypy(list(batch))
-        if status == BLOCKED and len(batch) > 1:
-            for name in batch.keys() - found.keys():
-                status, of_one = await self._mypy([name])
-                found |= of_one or ({} if status != BLOCKED else {name: FAILED})
-            status = 0
-        self._known |= {name: found.get(name, FAILED if status not in (0, 1) else "") for name in batch}
+        found = await self._found([*batch])
+        self._known |= {name: found.get(name, "") for name in batch}
+
+    async def _found(self, names: list[str]) -> dict[str, str]:
+        """What is wrong with sources, where something is: of several that cannot be checked together, each alone."""
+        status, found = await self._mypy(names)
+        if status in (0, 1):
+            return found
+        if len(names) == 1:
+            return found or {names[0]: FAILED}
+        alone = [await self._found([name]) for name in names if name not in found]
+        return found | {name: words for of_one in alone for name, words in of_one.items()}
 
     async def _mypy(self, names: list[str]) -> tuple[int | None, dict[str, str]]:
         """How it ended on some of the sources, and the first error in each that has one."""
@@ -72,7 +77,7 @@ class TypeChecker:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), LONGEST_S)
+            output, _ = await asyncio.wait_for(process.communicate(), LONGEST_S if len(names) > 1 else ALONE_S)
         except TimeoutError:
             return None, {}
         finally:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from adapters import project
+from adapters.extraction import defined
 from core.types import Candidate, Check, Execution
 from quality.checks import find
+from quality.reading import parsed
 from quality.typechecker import TypeChecker
 from sandbox.base import Sandbox
 
@@ -28,7 +31,8 @@ class Checked(Sandbox):
         execution = await self.sandbox.run(candidate)
         if not candidate.tests.checks:
             return execution
-        found = [await self._find(check, candidate.solution.code) for check in candidate.tests.checks]
+        sources, lacking = _sources(candidate)
+        found = [lacking or await self._first(check, sources) for check in candidate.tests.checks]
         return replace(execution, findings=tuple(found))
 
     async def aclose(self) -> None:
@@ -42,8 +46,32 @@ class Checked(Sandbox):
         """The other's description."""
         return self.sandbox.describe()
 
+    async def _first(self, check: Check, sources: Mapping[str, str]) -> str:
+        """The first thing that a check finds, in whichever file. What is to be used may be in any of them."""
+        if check.name == "uses":
+            each = [(word, replace(check, value=(word,))) for word in check.value]
+            lacking = [word for word, one in each if all(find(one, text) for text in sources.values())]
+            return f"without {', '.join(lacking)}" if lacking else ""
+        for path, text in sources.items():
+            if found := await self._find(check, text):
+                return f"{path}: {found}" if path else found
+        return ""
+
     async def _find(self, check: Check, code: str) -> str:
         if check.name != "types":
             return find(check, code)
         self._types = self._types or TypeChecker()
         return await self._types.check(code)
+
+
+def _sources(candidate: Candidate) -> tuple[dict[str, str], str]:
+    """The Python of a solution by path, which is empty where it is one text; and why there is nothing to be checked."""
+    code = candidate.solution.code
+    if candidate.files:
+        files = {path: text for path, text in project.split(code).items() if path.endswith(".py")}
+        return files, "" if files else "there is no Python in it"
+    name = candidate.entry_point
+    tree = parsed(code)
+    if tree is not None and name and name not in defined(tree.body):
+        return {}, f"it does not define {name}"
+    return {"": code}, ""

@@ -116,16 +116,13 @@ def _drive(spec: RunSpec, stack: ExitStack) -> Drive | None:
 
 
 def chosen(suite: Suite, spec: RunSpec) -> tuple[Problem, ...]:
-    """The problems of a suite that a run asks. Raises UsageError where none is left."""
+    """The problems of a suite that a run asks."""
     problems = [
         problem
         for problem in suite.problems
         if (not spec.dimensions or {*spec.dimensions} & {*problem.dimensions})
         and (not spec.tags or {*spec.tags} & {*problem.tags})
     ]
-    if not problems:
-        wanted = ", ".join((*spec.dimensions, *spec.tags))
-        raise UsageError(f"suite '{suite.name}' has no problem of {wanted}: `touchstone tasks list` shows what it has")
     if spec.sample is not None and spec.sample < len(problems):
         places = random.Random(spec.params.seed or 0).sample(range(len(problems)), spec.sample)
         problems = [problems[place] for place in sorted(places)]
@@ -165,6 +162,8 @@ def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite
     parts: list[Part | DrivenPart] = []
     for adapter, suite in loaded:
         problems = chosen(suite, spec)
+        if not problems:
+            continue
         ids = [problem.task_id for problem in problems]
         style = _style(spec, model, f"suite '{suite.name}'", suite.styles, first=model.capabilities.styles)
         params = spec.params
@@ -182,6 +181,9 @@ def _plan(options: Options, spec: RunSpec, loaded: Sequence[tuple[Adapter, Suite
                     f"{max(counts)} at most: lower --k"
                 )
         parts.append(Part(adapter, suite, style, problems, tuple(counts), params))
+    if loaded and not parts:
+        wanted = ", ".join((*spec.dimensions, *spec.tags))
+        raise UsageError(f"no problem of these suites is one of {wanted}: `touchstone tasks list` shows what there is")
     return Plan(spec, parts, model, drive, generations)
 
 

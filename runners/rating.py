@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from adapters import project
+from adapters.extraction import defined
 from adapters.native import given
 from core.checks import LITERAL
 from core.registry import Registry
 from core.types import Problem, Rating, RunSpec, Sample, Solution, Status, Turn
 from quality import scores
+from quality.reading import parsed
 from quality.scores import Reading
 from quality.source import read
 from results.store import Store
@@ -24,6 +26,7 @@ Scorer = Callable[[Problem, Sample], float | None]
 """A score from 0 to 100 for a sample; None: it cannot be said."""
 registry = Registry("scorer", "touchstone.scorers", {})
 """Further components, which other packages add. They count in the overall score where the weights name them."""
+NOTHING = Reading(0, None, None, readable=False)
 BATCH = 500
 """Samples that are rated together."""
 
@@ -78,23 +81,24 @@ def _rating(
 ) -> Rating:
     turn, cases = problem.turns[sample.key.turn], sample.verdict.cases
     expected = [case.raises is not None for case in turn.tests.cases]
-    told = sample.solution is not None and not _literal(turn)
-    parts: dict[str, float | None] = scores.parts(reading) if told else {}
+    told = not _literal(turn)
+    there = sample.solution is not None and _defines(problem, turn, sample.solution)
+    parts: dict[str, float | None] = scores.parts(reading if there else NOTHING) if told else {}
     total_s = sample.completion.total_s if sample.completion else None
     baseline = {**scores.BASELINES, **spec.baselines}[str(problem.tier)]
     passed = sample.verdict.status is Status.PASSED
     found: dict[str, float | None] = {
         "correctness": scores.correctness(cases),
-        "speed": scores.speed(total_s, baseline),
+        "speed": scores.speed(total_s, baseline) if sample.solution is not None else 0.0,
         "quality": scores.weighted(parts, scores.QUALITY) if told else None,
-        "efficiency": None if _literal(turn) else 0.0,
+        "efficiency": 0.0 if told else None,
         "completeness": scores.completeness(
             [case.passed for case in cases[1:]],
             [case.passed for case, raises in zip(cases, expected, strict=False) if raises],
-            reading.documented if told else None,
+            (reading.documented if there else 0.0) if told else None,
         ),
     }
-    if passed and not _literal(turn):
+    if passed and told:
         found["efficiency"] = used and scores.efficiency(sample.cpu_s, sample.peak_memory_bytes, *used)
         parts |= {"reference_cpu_s": used[0], "reference_peak_memory_bytes": used[1]} if used else {}
     for name in registry.names():
@@ -108,6 +112,14 @@ def _rating(
     ttft_s = sample.completion.ttft_s if sample.completion else None
     times = {"total_s": total_s, "ttft_s": ttft_s, "baseline_s": baseline}
     return Rating(sample.key, {"overall": overall, **found}, {**parts, **extra, **times}, problem.dimensions)
+
+
+def _defines(problem: Problem, turn: Turn, solution: Solution) -> bool:
+    """Whether a solution has what it is asked for, as far as that can be read."""
+    if turn.files is not None:
+        return bool(_files(turn, solution))
+    tree = parsed(solution.code)
+    return tree is None or problem.entry_point in defined(tree.body)
 
 
 def _literal(turn: Turn) -> bool:

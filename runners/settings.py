@@ -190,6 +190,12 @@ def _refuse_unfit(options: Options, suites: Sequence[SuiteRef], driven: set[str]
             raise UsageError(
                 f"{name} is a setting of {harness}'s tasks, and this run has none: add --harness {harness}"
             )
+    for name, asked in (("--sample", options.sample), ("--dimension", options.dimensions), ("--tag", options.tags)):
+        if asked and driven:
+            harness = sorted(driven)[0]
+            raise UsageError(
+                f"{name} chooses among native tasks, and {harness}'s are its own: leave it out, or --limit N"
+            )
     if options.save_generations is not None and (len(suites) > 1 or len(options.models) > 1):
         raise UsageError("--save-generations names one file, for one --model on one --task")
     if len(driven) > 1:

@@ -115,8 +115,9 @@ class Candidate:
         except BaseException as error:
             self._send({"stage": "compile", "raised": raised(error)})
             return
-        module = types.ModuleType("solution")
-        sys.modules["solution"] = module
+        # A project may have a module of that name.
+        name = "__solution__" if self.job["files"] else "solution"
+        module = sys.modules[name] = types.ModuleType(name)
         try:
             exec(code, module.__dict__)
         except BaseException as error:

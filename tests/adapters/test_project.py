@@ -47,3 +47,15 @@ def test_extract_when_there_is_no_file_then_none(answer):
 def test_fences_then_what_extract_takes_apart_again():
     text = project.joined({"a/b.py": "def f():\n    return '# file: no'\n", "a/__init__.py": ""})
     assert project.split(project.extract(project.fences(text)).code).keys() == {"a/b.py", "a/__init__.py"}
+
+
+@pytest.mark.parametrize("written", ["./shop/a.py", "`shop/a.py`", "shop/a.py:", "**shop/a.py**", "`./shop/a.py`:"])
+def test_split_when_something_is_written_around_a_path_then_it_is_the_path(written):
+    assert project.split(f"# file: {written}\nx = 1\n") == {"shop/a.py": "x = 1\n"}
+
+
+def test_split_when_a_file_names_another_encoding_then_it_is_read_as_it_looks():
+    found = project.split(
+        "# file: a.py\n# -*- coding: utf-7 -*-\n# +AAo-eval(1)\n# file: b.py\n# coding: utf-8\nx = 1\n"
+    )
+    assert found == {"a.py": "# +AAo-eval(1)\n", "b.py": "# coding: utf-8\nx = 1\n"}

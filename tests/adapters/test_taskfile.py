@@ -369,14 +369,14 @@ turns:
       shop/prices.py: |
         PRICES = {}
     cases: [{name: one, call: "total([1])", output: 1}]
-    checks: [docstrings, {complexity: 3}, {uses: [sum, match]}]
+    checks: [{avoids: [eval]}, {uses: [sum, match]}]
     reference: |
       # file: shop/cart.py
       def total(prices):
           return sum(prices)
     wrong:
       - why: forgets
-        fails: complexity
+        fails: uses
         code: |
           # file: shop/cart.py
           def total(prices):
@@ -392,11 +392,10 @@ def test_task_when_it_is_a_project_then_its_files_checks_and_environment_are_in_
     assert problem.changes == ("1: first version", "2: another case")
     assert turn.files == (("shop/__init__.py", ""), ("shop/prices.py", "PRICES = {}\n"))
     assert turn.tests.checks == (
-        types.Check("docstrings"),
-        types.Check("complexity", 3),
+        types.Check("avoids", ("eval",)),
         types.Check("uses", ("sum", "match")),
     )
-    assert turn.wrong[0].fails == "complexity"
+    assert turn.wrong[0].fails == "uses"
 
 
 def test_task_when_the_answer_is_a_literal_then_that_is_its_first_check(write: Write) -> None:
@@ -415,10 +414,10 @@ def test_task_when_the_answer_is_a_literal_then_that_is_its_first_check(write: W
         ("python3.13", "python3.9", "runs_on", "python3.11 or python3.13 or frameworks was expected"),
         ("shop.cart:total", "total", "turns[0]", "MODULE:NAME"),
         ("shop/prices.py", "../prices.py", "turns[0].files.../prices.py", "a path within the project"),
-        ("{complexity: 3}", "{complexity: low}", "turns[0].checks[1].complexity", "a whole number"),
-        ("docstrings", "docstring", "turns[0].checks[0]", "'docstrings'"),
-        ("docstrings", "{docstrings: 3}", "turns[0].checks[0]", "nothing goes with 'docstrings'"),
-        ("fails: complexity", "fails: nesting", "turns[0].wrong[0]", "unknown case, test or check 'nesting'"),
+        ("{avoids: [eval]}", "{complexity: low}", "turns[0].checks[0].complexity", "a whole number"),
+        ("{avoids: [eval]}", "docstring", "turns[0].checks[0]", "'docstrings'"),
+        ("{avoids: [eval]}", "{docstrings: 3}", "turns[0].checks[0]", "nothing goes with 'docstrings'"),
+        ("fails: uses", "fails: nesting", "turns[0].wrong[0]", "unknown case, test or check 'nesting'"),
         ("return sum(prices)", "return sum(prices", "turns[0].reference", "in shop/cart.py"),
         ("      # file: shop/cart.py\n      def", "      def", "turns[0].reference", "`# file: PATH`"),
     ],
@@ -435,6 +434,11 @@ def test_load_when_something_of_a_project_is_wrong_then_its_field_is_named(
         )
     )
     assert [(fault.field, words in str(fault)) for fault in found] == [(field, True)]
+
+
+def test_load_when_a_later_pythons_tree_would_be_checked_then_that_is_a_fault(write: Write) -> None:
+    [fault] = taskfile.check(write(PROJECT.replace("{avoids: [eval]}", "docstrings")))
+    assert (fault.field, "only uses and avoids" in str(fault)) == ("turns[0].checks", True)
 
 
 def test_load_when_it_is_of_a_later_python_then_syntax_that_this_one_lacks_is_taken(write: Write) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 
 import pytest
 
 from core.types import Check
+from quality import typechecker
 from quality.checks import UNREADABLE, find
+from quality.reading import silenced
 from quality.typechecker import FAILED, TypeChecker
 
+EXPENSIVE = f"{'f(lambda: ' * 16}1{')' * 16}"
 TANGLED = "def f(a):\n    if a:\n        for b in a:\n            if b: return b\n    return 0\n"
+WITHIN_A_FUNCTION = "def g():\n" + textwrap.indent(TANGLED, "    ")
+WITHIN_CLASSES = "class A:\n  class B:\n" + textwrap.indent(TANGLED, "    ")
 BARE = "class A:\n    '''A.'''\n    def go(self, far):\n        '''Go.'''\n        return far\n"
 
 
@@ -25,6 +31,9 @@ BARE = "class A:\n    '''A.'''\n    def go(self, far):\n        '''Go.'''\n     
         ("answers = 1\nanswers = 2", False),
         ("other = 1", False),
         ("answers = more = 1", False),
+        ("answers: (answers := 6 * 7) = 0", False),
+        ("answers: globals().update(answers=6 * 7) = 0", False),
+        ("answers: dict[str, list[int | None]] = {}", True),
         ("", False),
     ],
 )
@@ -50,6 +59,23 @@ def test_literal_then_one_assignment_of_one_and_nothing_else(code, right):
         (Check("uses", ("while", "for")), TANGLED, "without while"),
         (Check("avoids", ("while", "for", "if")), TANGLED, "it uses for, if"),
         (Check("nesting", 2), "def f(:", UNREADABLE),
+        (Check("docstrings"), "if True:\n    def f(): ...", "f has no docstring"),
+        (Check("annotations"), "try:\n    def f(a): ...\nexcept E: ...", "f lacks annotations: a, return"),
+        (
+            Check("complexity", 3),
+            WITHIN_A_FUNCTION,
+            "f has a complexity of 4, at most 3",
+        ),
+        (
+            Check("complexity", 3),
+            WITHIN_CLASSES,
+            "f has a complexity of 4, at most 3",
+        ),
+        (Check("avoids", ("eval",)), "x = f'{eval(y)}'", "it uses eval"),
+        (Check("avoids", ("eval",)), "x = \uff45val(y)", "it uses eval"),
+        (Check("avoids", ("eval",)), "if 1:\n\\\n  if 1:\n    a=1\n  x=1\neval(x)", "it uses eval"),
+        (Check("avoids", ("global",)), "if 1:\n\\\n  if 1:\n    a=1\n  x=1\ndef f():\n    global x", "it uses global"),
+        (Check("avoids", ("os",)), "from os.path import join", "it uses os"),
     ],
 )
 def test_find_then_the_first_thing_wrong_in_a_line(check, code, found):
@@ -72,3 +98,38 @@ async def test_types_when_several_come_at_once_then_each_has_its_own_first_error
     assert found[1].startswith("line 2: Incompatible return value type")
     assert found[2].startswith("line 1: Function is missing a type annotation")
     assert found[3].startswith("line 1: ") or found[3] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("code", "quiet"),
+    [
+        ("x = 1  # type: ignore", True),
+        ("x = 1  # type:ignore[x]", True),
+        ("# mypy: ignore-errors\nx = 1", True),
+        ("x = '# type: ignore'", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a import B\nx = 1", False),
+        ("import typing\nif typing.TYPE_CHECKING:\n    import a\n", False),
+        ("from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    x: int = ''", True),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a\nelse:\n    x: int = ''", True),
+        ("from typing import no_type_check\n@no_type_check\ndef f(): ...", True),
+        ("if 1:\n\\\n  if 1:\n    a=1\n  x=1  # type: ignore", True),
+    ],
+)
+def test_silenced_then_what_keeps_a_type_checker_from_speaking(code, quiet):
+    assert silenced(code) is quiet
+
+
+async def test_types_when_one_takes_too_long_then_it_fails_and_no_other_does(monkeypatch):
+    monkeypatch.setattr(typechecker, "LONGEST_S", 4.0)
+    monkeypatch.setattr(typechecker, "ALONE_S", 4.0)
+    checker = TypeChecker()
+    slow = f"from typing import Any\n\n\ndef f(x: Any) -> Any:\n    return x\n\n\nX = {EXPENSIVE}\n"
+    right = "def f(a: int) -> str:\n    return str(a)\n"
+    try:
+        assert await checker.check(right) == ""  # so that what mypy keeps is there
+        found = await asyncio.gather(*map(checker.check, [slow, f"{right}\n", "def (\n"]))
+    finally:
+        checker.close()
+    assert found[1] == ""
+    assert found[2] != ""
+    assert found[0] in (FAILED, "")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
-from quality import source
-from quality.source import read
+import pytest
+
+from quality import scores, source
+from quality.source import MOST, read
 
 CLEAN = '"""Add."""\n\n\ndef add(a: int, b: int) -> int:\n    """Add two numbers."""\n    return a + b\n'
 UGLY = """import os, sys
@@ -41,23 +44,55 @@ def test_read_when_a_finding_is_waved_away_then_it_counts():
     assert reading.lint == 1
 
 
-def test_read_when_it_is_no_python_then_that_is_a_finding_and_the_rest_is_unknown():
-    [reading] = read([{"solution.py": "def f(:\n"}])
-    assert reading.lint >= 1
-    assert reading.complexity is reading.documented is None
+def test_read_when_it_is_no_python_or_too_long_then_it_is_worth_nothing_and_its_neighbours_are_what_they_are():
+    broken, long, clean = read([{"s.py": f"{UGLY})\n"}, {"s.py": f"{UGLY}# {'x' * MOST}\n"}, {"s.py": CLEAN}])
+    for reading in (broken, long):
+        assert not reading.readable
+        assert scores.weighted(scores.parts(reading), scores.QUALITY) == 0
+    assert (clean.readable, clean.lint, clean.complexity) == (True, 0, 1)
 
 
-def test_read_when_it_is_of_a_later_version_then_its_syntax_is_no_finding():
+def test_read_when_it_is_of_a_later_version_then_it_is_readable_there_alone():
     newer = "type Pair[T] = tuple[T, T]\n"
     usual, later = read([{"s.py": newer}, {"s.py": newer}], later=[False, True])
-    assert later.lint == 0
-    assert usual.lint >= 1
+    assert (later.readable, later.lint) == (True, 0)
+    assert not usual.readable
 
 
 def test_read_when_there_is_nothing_then_nothing_is_found():
     [empty] = read([{}])
     assert (empty.statements, empty.lint, empty.idioms, empty.complexity) == (0, 0, 0, None)
     assert read([]) == []
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        'SEP = "a\u2028b"\n',
+        "# it's \x1c (\n",
+        f"@d(0x{'f' * 4500})\ndef f(): ...\n",
+        f"def f(): return {'1 + ' * 10_000}1\n",
+        f"x = {'-' * 10_000}1\n",
+        "x = " + "[" * 150 + "]" * 150 + "\n",
+        "T = [\n" + "1,\n" * 9_000 + "]\n",
+        "l=l;" * 10_000 + "\n",
+        "x = '\ud800'\n",
+        "x = 1\0\n",
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_read_when_a_source_is_made_to_break_it_then_it_costs_its_own_figures_in_little_time(hostile):
+    began = time.monotonic()
+    found, clean = read([{"s.py": hostile}, {"s.py": CLEAN}])
+    assert time.monotonic() - began < 30
+    assert (clean.lint, clean.idioms, clean.complexity, clean.documented) == (0, 0, 1, 1.0)
+    assert found.documented in (None, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("path", ["dist/a.py", "venv/a.py", "a.py/b.py", f"{'x' * 300}.py", "../../a.py"])
+def test_read_when_a_path_is_unlucky_then_its_file_counts_as_any_other(path):
+    [reading] = read([{"a.py": CLEAN, path: UGLY}])
+    assert reading.lint >= 4
 
 
 def test_read_when_ruff_fails_then_its_figures_are_unknown_and_the_others_stand(monkeypatch):
@@ -67,3 +102,4 @@ def test_read_when_ruff_fails_then_its_figures_are_unknown_and_the_others_stand(
     monkeypatch.setattr(source.subprocess, "run", fail)
     [reading] = read([{"solution.py": CLEAN}])
     assert (reading.lint, reading.idioms, reading.complexity, reading.documented) == (None, None, 1, 1.0)
+    assert reading.readable

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from core.errors import UsageError
 from core.types import Problem, RunSpec, SamplingParams, Suite
 from runners.plan import chosen
 from tests.loopback import OpenAIServer
@@ -173,6 +172,18 @@ def test_chosen_then_by_dimension_tag_sample_and_limit_in_the_suites_order():
     assert len({tuple(picked(seed=seed, sample=4)) for seed in range(20)}) > 10
 
 
-def test_chosen_when_nothing_is_left_then_it_says_so():
-    with pytest.raises(UsageError, match="has no problem of debugging"):
-        picked(dimensions=("debugging",))
+def test_chosen_when_nothing_is_left_then_none():
+    assert picked(dimensions=("debugging",)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dimension", "nothing"], "no problem of these suites is one of nothing"),
+        (["--harness", "lm-eval", "--sample", "3"], "--sample chooses among native tasks"),
+    ],
+)
+def test_run_when_tasks_cannot_be_chosen_so_then_one_line_says_it(program, words, said):
+    done = program("-m", "control/reference", *words)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
