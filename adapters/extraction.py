@@ -37,16 +37,19 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BUILTINS = frozenset(dir(builtins))
 
 
-def extract(answer: str, entry_point: str) -> Solution | None:
+def extract(answer: str, entry_point: str, *, later: bool = False) -> Solution | None:
     """The solution in a chat answer, in time linear in its length.
 
     answer: the model's raw text; thinking at its start is left out.
     entry_point: the name that the solution should define.
+    later: whether it may be of a later Python than this one, which cannot read it then: its fence is taken whole.
     Returns None only where nothing but white space (or thinking) is there. Raises nothing.
     """
     spoken = _spoken(answer)
     if not spoken.strip():
         return None
+    if later and (whole := fenced(answer, entry_point)) is not None and not _readable(whole):
+        return Solution(whole, "fence")
     text = _Text(spoken)
     fenced_ones = _blocks(text)
     defining = [(block.closed, i) for i, block in enumerate(fenced_ones) if entry_point in defined(block.body)]
@@ -66,6 +69,14 @@ def extract(answer: str, entry_point: str) -> Solution | None:
         if named.search(best.code) or not named.search(spoken):
             return Solution(best.code, "region")
     return Solution(spoken, "raw")
+
+
+def _readable(code: str) -> bool:
+    try:
+        parse(code)
+    except SyntaxError:
+        return False
+    return True
 
 
 def fenced(answer: str, entry_point: str) -> str | None:

@@ -95,7 +95,10 @@ class Native(Adapter):
             solution = Solution(asked.prompt + completion, "verbatim")
         else:
             several = asked.files is not None
-            extracted = project.extract(completion) if several else extract(completion, problem.entry_point)
+            later = problem.language != "python"
+            extracted = (
+                project.extract(completion) if several else extract(completion, problem.entry_point, later=later)
+            )
             if extracted is None:
                 return None
             solution = extracted

@@ -293,3 +293,15 @@ def test_real_completion_when_it_parses_and_is_wrapped_in_an_answer_then_it_come
         assert ast.dump(parse(solution.code)) == ast.dump(tree), sample
         compared += 1
     assert compared > 1500
+
+
+def test_extract_when_an_answer_may_be_of_a_later_python_then_its_fence_is_taken_whole_where_this_one_cannot_read_it():
+    code = "type Pair[T: (int, str, *Ts)] = ~\n\ndef twice(x):\n    return x\n"  # which no Python reads
+    answer = f"So:\n```python\n{code}```\nand\n```python\nprint(1)\n```\n"
+    found = extract(answer, "twice", later=True)
+    assert (found.code, found.method) == (code, "fence")
+    assert "type Pair" not in extract(answer, "twice").code
+    readable = (
+        "Use\n```python\ndef helper():\n    return 1\n```\nand\n```python\ndef twice(x):\n    return helper()\n```\n"
+    )
+    assert extract(readable, "twice", later=True) == extract(readable, "twice")
