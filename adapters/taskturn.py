@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from types import CodeType
 from typing import Any, Literal
@@ -47,7 +48,7 @@ def turn(file: File, node: Node, entry_point: str) -> Turn:
         prompt=file.text(fields.get("prompt")),
         tests=Tests(tuple(_case(file, case, tolerance) for case in cases), source, calls, bool(judging), checks),
         reference=reference,
-        wrong=tuple(_wrong(file, wrong, files is not None) for wrong in file.items(fields.get("wrong"))),
+        wrong=tuple(_wrong(file, wrong, files is not None, reference) for wrong in file.items(fields.get("wrong"))),
         limits=Limits(
             cpu_s=file.number(fields.get("timeout"), default.cpu_s),
             memory_bytes=file.whole(fields.get("memory_mb"), default.memory_bytes >> 20) << 20,
@@ -150,10 +151,33 @@ def _test_code(file: File, node: Node | None) -> tuple[str, tuple[str, ...]]:
     return source, tuple(f"{name}()" for name in names)
 
 
-def _wrong(file: File, node: Node, project: bool) -> Wrong:
-    fields = file.mapping(node, ("why", "code"), ("fails",))
+def _wrong(file: File, node: Node, several: bool, reference: str) -> Wrong:
+    """A wrong solution: its code, or the reference with some edits."""
+    fields = file.mapping(node, ("why",), ("fails", "code", "edits"))
+    why = file.text(fields.get("why"))
     fails = file.text(fields["fails"]) if "fails" in fields else ""
-    return Wrong(_solution(file, fields.get("code"), project, warn="ignore")[0], file.text(fields.get("why")), fails)
+    if fields and ("code" in fields) == ("edits" in fields):
+        file.fault(node, "it needs either code, or edits of the reference")
+    if "edits" not in fields:
+        return Wrong(_solution(file, fields.get("code"), several, warn="ignore")[0], why, fails)
+    code = _edited(file, reference, file.items(fields["edits"]))
+    if not several:
+        _compiled(file, fields["edits"], code, "exec", "ignore", " after its edits")
+    return Wrong(code, why, fails)
+
+
+def _edited(file: File, code: str, edits: Sequence[Node]) -> str:
+    """Code in which each edit's `old` text, which stands there once, is `new`."""
+    for edit in edits:
+        fields = file.mapping(edit, ("old", "new"))
+        old, new = (fields[name].value if name in fields else "" for name in ("old", "new"))
+        if not (isinstance(old, str) and isinstance(new, str) and old):
+            file.fault(edit, "old and new are texts")
+        elif (times := code.count(old)) != 1:
+            file.fault(edit, f"its old text stands {times} times in the reference; it must be there once")
+        else:
+            code = code.replace(old, new)
+    return code
 
 
 def _check(file: File, node: Node) -> Check:

@@ -141,7 +141,7 @@ def stated(problem: Problem) -> Iterator[str]:
         if not re.search(rf"\b{re.escape(name)}\b", so_far):
             yield f"turns[{number}].prompt does not name the entry point {name}"
         for case in turn.tests.cases:
-            if case.raises and case.raises not in so_far:
+            if case.raises and case.raises not in f"{so_far} {case.setup} {case.call}":
                 yield f"turns[{number}].prompt does not name {case.raises}, which {case.name or case.call} expects"
             if case.raises is None and telling(case.output) and repr(case.output) in so_far:
                 yield f"turns[{number}].prompt holds what {case.name or case.call} expects: {case.output!r}"

@@ -446,3 +446,34 @@ def test_load_when_it_is_of_a_later_python_then_syntax_that_this_one_lacks_is_ta
         "def run_length(text):\n          return []", "def run_length[T](text: T) -> list[T]:\n          return []"
     )
     assert taskfile.load(write(newer)).language == "python/3.13"
+
+
+def test_wrong_when_it_is_edits_then_it_is_the_reference_with_these(write: Write) -> None:
+    code = "        code: |\n          def run_length(text):\n              return None\n"
+    edits = (
+        '        edits:\n          - {old: "return []", new: "return [1]"}\n          - {old: "(text)", new: "(t)"}\n'
+    )
+    [turn] = taskfile.load(write(TASK.replace(code, edits))).turns
+    assert turn.wrong[0].code == "def run_length(t):\n    return [1]\n"
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        ('[{old: "return {}", new: ""}]', "stands 0 times"),
+        ('[{old: "t", new: ""}]', "times in the reference; it must be"),
+        ('[{old: "", new: ""}]', "old and new are texts"),
+        ('[{old: "return []", new: "return ["}]', "after its edits"),
+        ('[{old: "return []"}]', "it is missing"),
+        ("[]", "a list was expected"),
+    ],
+)
+def test_wrong_when_its_edits_do_not_fit_then_that_is_a_fault(write: Write, edits: str, words: str) -> None:
+    code = "        code: |\n          def run_length(text):\n              return None\n"
+    found = taskfile.check(write(TASK.replace(code, f"        edits: {edits}\n")))
+    assert [words in str(fault) for fault in found][:1] == [True]
+
+
+def test_wrong_when_it_has_code_and_edits_or_neither_then_that_is_a_fault(write: Write) -> None:
+    code = "        code: |\n          def run_length(text):\n              return None\n"
+    assert "either code, or edits" in str(taskfile.check(write(TASK.replace(code, "")))[0])
