@@ -65,7 +65,7 @@ def server() -> dict[str, Any]:
 
     each = TASKS // 2
     with OpenAIServer(answer) as loopback:
-        words = ["-m", "openai/late", "-t", "easy", "-t", "medium", "--sample", str(each), "--seed", "1"]
+        words = ["-m", "openai/m", "-t", "easy", "-t", "medium", "--sample", str(each), "--seed", "1"]
         words += ["--concurrency", str(CONCURRENCY), "--no-cache"]
         document, took = _run(*words, OPENAI_BASE_URL=loopback.url, OPENAI_API_KEY="none")
         asked = len(loopback.requests)
