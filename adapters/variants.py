@@ -11,8 +11,8 @@ BURNT = "_ = sum(number * number % 7 for number in range(3_000_000))"
 
 
 def slow(code: str) -> str:
-    """The same, with work for nothing at its beginning."""
-    return _begun(code, BURNT)
+    """The same, with work for nothing at its end."""
+    return f"{code.rstrip()}\n\n{BURNT}\n"
 
 
 def ugly(code: str) -> str | None:

@@ -68,6 +68,8 @@ class Candidate:
             payload = exactly(self.TASK, self.job["payload"])
             self._confine(uid)
             if "program" in self.job:
+                # Python ignores it, and other programs expect that nobody does.
+                _signal.signal(signal.SIGPIPE, _signal.SIG_DFL)
                 program.run(self.job["program"], payload, self.REPLY)
             self._run()
             code = 0
@@ -78,8 +80,7 @@ class Candidate:
     def _attach(self, task: int, reply: int, out: int, err: int) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGPIPE):
-            _signal.signal(number, _signal.SIG_DFL)
+        _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)
         null = os.open("/dev/null", os.O_RDONLY)
         for target, fd in ((0, null), (1, out), (2, err), (self.REPLY, reply), (self.TASK, task)):
             os.dup2(fd, target, inheritable=target < self.REPLY)

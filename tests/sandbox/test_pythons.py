@@ -77,3 +77,11 @@ async def test_run_when_it_is_a_project_then_its_modules_find_each_other_and_not
         assert (await judged(box, lacking)).detail.startswith("ModuleNotFoundError")
         assert (await judged(box, outside)).status is not Status.PASSED
         assert (await judged(box, left)).status is Status.PASSED
+
+
+@pytest.mark.engine
+async def test_run_when_a_socket_has_lost_its_other_end_then_it_raises_as_python_does_everywhere():
+    code = "import socket\ndef f():\n    one, other = socket.socketpair()\n    other.close()\n    one.send(b'x')\n"
+    async with registry.get("docker")(1) as box:
+        found = await judged(box, made(code, Case("f()", raises="BrokenPipeError")))
+    assert found.status is Status.PASSED, found.detail
