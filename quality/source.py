@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from core.errors import HostError
 from quality.reading import complexity, parameters, parsed, public, statements, unannotated
 from quality.scores import Reading
 
@@ -34,26 +35,28 @@ T = TypeVar("T")
 
 
 def read(sources: Sequence[Mapping[str, str]], *, later: Sequence[bool] = ()) -> list[Reading]:
-    """What is to be said of each solution: its files by path. later: which are of Python 3.13, not 3.11."""
+    """What is to be said of each solution: its files by path. later: which are of Python 3.13, not 3.11.
+
+    Raises HostError where ruff cannot be run.
+    """
     versions = ["py313" if is_later else "py311" for is_later in later] + ["py311"] * (len(sources) - len(later))
     small = [number for number, files in enumerate(sources) if sum(map(len, files.values())) <= MOST]
-    found: dict[int, Counter[str] | None] = {}
+    found: dict[int, Counter[str]] = {}
     for version in ("py311", "py313"):
         found |= _ruff({n: [*sources[n].values()] for n in small if versions[n] == version}, version)
-    if len(found) < len(small) and not _ruff({0: ["x = 1\n"]}, "py311"):  # it is ruff that fails
-        found |= {number: None for number in small if number not in found}
+    if len(found) < len(small) and not _ruff({0: ["x = 1\n"]}, "py311"):  # it is not they that are at fault
+        raise HostError("ruff cannot be run: pip install ruff")
     return [
         _reading([*files.values()], found[number]) if number in found else _unread([*files.values()])
         for number, files in enumerate(sources)
     ]
 
 
-def _reading(texts: Sequence[str], findings: Counter[str] | None) -> Reading:
-    """findings: ruff's, by what they are about; None: there is no ruff."""
-    lines = _lines(texts)
-    if findings is not None and findings["syntax"]:
+def _reading(texts: Sequence[str], findings: Counter[str]) -> Reading:
+    """findings: ruff's, by what they are about."""
+    lines, lint, idioms = _lines(texts), findings["lint"], findings["idioms"]
+    if findings["syntax"]:
         return _unread(texts)
-    lint, idioms = (None, None) if findings is None else (findings["lint"], findings["idioms"])
     trees = [tree for text in texts if (tree := parsed(text)) is not None]
     if len(trees) < len(texts):
         return Reading(lines, lint, idioms)

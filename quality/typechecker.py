@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from core.errors import HostError
 from quality.reading import silenced
 
 LONGEST_S = 60.0
@@ -18,6 +19,7 @@ FAILED = "mypy could not check it"
 ALONE_S = 30.0
 """How long it may take for one source."""
 _LINE = re.compile(r"(s[0-9a-f]{16})\.py:(\d+): error: (.*)")
+MYPY = ("-P", "-m", "mypy")
 OPTIONS = (
     *("--strict", "--no-error-summary", "--hide-error-codes", "--no-site-packages", "--ignore-missing-imports"),
     *("--config-file", os.devnull),
@@ -34,7 +36,10 @@ class TypeChecker:
         self._turn = asyncio.Lock()
 
     async def check(self, code: str) -> str:
-        """The first error in a source, as one line; empty where there is none. One that silences it is one."""
+        """The first error in a source, as one line; empty where there is none. One that silences it is one.
+
+        Raises HostError where mypy cannot be run.
+        """
         if silenced(code):
             return "a comment silences the type checker"
         name = f"s{hashlib.sha256(code.encode()).hexdigest()[:16]}"
@@ -54,7 +59,11 @@ class TypeChecker:
         batch, self._waiting = self._waiting, {}
         for name, code in batch.items():
             (Path(self._folder.name) / f"{name}.py").write_text(code, encoding="utf-8", errors="replace")
-        found = await self._found([*batch])
+        try:
+            found = await self._found([*batch])
+        except BaseException:  # it is for whoever comes next
+            self._waiting |= batch
+            raise
         self._known |= {name: found.get(name, "") for name in batch}
 
     async def _found(self, names: list[str]) -> dict[str, str]:
@@ -70,7 +79,7 @@ class TypeChecker:
     async def _mypy(self, names: list[str]) -> tuple[int | None, dict[str, str]]:
         """How it ended on some of the sources, and the first error in each that has one."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "mypy", *OPTIONS, "--cache-dir", "cache", *(f"{name}.py" for name in names)),
+            *(sys.executable, *MYPY, *OPTIONS, "--cache-dir", "cache", *(f"{name}.py" for name in names)),
             cwd=self._folder.name,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -85,7 +94,10 @@ class TypeChecker:
                 process.kill()
                 await process.wait()
         found: dict[str, str] = {}
-        for line in output.decode(errors="replace").splitlines():
+        lines = output.decode(errors="replace").splitlines()
+        for line in lines:
             if told := _LINE.match(line):
                 found.setdefault(told[1], f"line {told[2]}: {told[3]}")
+        if process.returncode == 1 and not found:  # Python's own word, not mypy's
+            raise HostError(f"mypy cannot be run: {lines[-1] if lines else 'it says nothing'}; pip install mypy")
         return process.returncode, found

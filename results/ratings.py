@@ -19,14 +19,14 @@ def means(ratings: Iterable[Rating]) -> dict[str, float | None]:
 
     None where it cannot be said of any; empty where there are no ratings.
     """
-    by_problem: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_problem: defaultdict[str, defaultdict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, None] = {}
     for rating in ratings:
         parts = {name: rating.parts[name] for name in PARTS if name in rating.parts}
         for name, value in {**rating.scores, **parts}.items():
             names[name] = None
             if value is not None:
-                by_problem[name][rating.key.task_id].append(value)
+                by_problem[name][rating.key.suite, rating.key.task_id].append(value)
     return {name: fmean(map(fmean, by_problem[name].values())) if by_problem[name] else None for name in names}
 
 

@@ -96,7 +96,7 @@ class Gate:
         return "" if wrong.fails in failed else f"{name}: it does not fail {wrong.fails}, but {', '.join(failed)}"
 
     async def _mutate(self, problem: Problem, number: int, turn: Turn, found: Health) -> None:
-        """Try mutants of a reference. Those of an explained answer, or of documentation, would say nothing."""
+        """Try mutants of a reference. Those of an answer that is a literal would say nothing."""
         if any(check.name == LITERAL for check in turn.tests.checks):
             return
         reference = given(problem, number, Solution(turn.reference, "raw"))
@@ -106,16 +106,20 @@ class Gate:
         cases = tuple(replace(case, cpu_s=None) for case in turn.tests.cases)
         tests = replace(turn.tests, cases=cases, checks=())
 
-        async def survives(mutant: Mutant) -> bool:
+        async def judged(mutant: Mutant) -> Verdict:
             candidate = given(problem, number, Solution(mutant.code, "raw"))
             candidate = replace(candidate, tests=tests, limits=limits)
-            return verdict(candidate, await self._fresh.run(candidate)).status is Status.PASSED
+            return verdict(candidate, await self._fresh.run(candidate))
 
         tried = _spread(list(_mutants(turn)), self._most)
-        for mutant, survived in zip(tried, await asyncio.gather(*map(survives, tried)), strict=True):
+        for mutant, came in zip(tried, await asyncio.gather(*map(judged, tried)), strict=True):
+            where = f"turns[{number}].reference, line {mutant.line}: {mutant.what}"
+            if came.status is Status.SANDBOX_ERROR:  # which notices nothing
+                found.faults.append(_told(where, came))
+                continue
             found.mutants += 1
-            if survived:
-                found.survivors.append(f"turns[{number}].reference, line {mutant.line}: {mutant.what}")
+            if came.status is Status.PASSED:
+                found.survivors.append(where)
 
     async def _verdict(self, candidate: Candidate) -> Verdict:
         return verdict(candidate, await self._box.run(candidate))
@@ -156,7 +160,7 @@ def telling(value: Any) -> bool:
 
 def difficulty(problem: Problem) -> int:
     """How much there is to get right, from 0 to 100: half of it is reached where the references of all turns have 40
-    decisions and statements together, each turn after the first counting once more."""
+    decisions and statements together, to which each turn after the first adds half."""
     from quality.reading import decisions, parsed, statements
 
     parts = [part for turn in problem.turns for part in _sources(turn)]

@@ -11,6 +11,7 @@ from adapters import project
 from adapters.extraction import defined
 from adapters.native import given
 from core.checks import LITERAL
+from core.errors import HostError
 from core.registry import Registry
 from core.types import Problem, Rating, RunSpec, Sample, Solution, Status, Turn
 from quality import scores
@@ -102,7 +103,7 @@ def _rating(
         found["efficiency"] = used and scores.efficiency(sample.cpu_s, sample.peak_memory_bytes, *used)
         parts |= {"reference_cpu_s": used[0], "reference_peak_memory_bytes": used[1]} if used else {}
     for name in registry.names():
-        found[name] = registry.get(name)(problem, sample)
+        found[name] = _further(name, problem, sample)
     overall = scores.weighted(found, dict(spec.weights) or scores.WEIGHTS)
     extra: dict[str, Any] = {
         "passed": float(passed),
@@ -112,6 +113,17 @@ def _rating(
     ttft_s = sample.completion.ttft_s if sample.completion else None
     times = {"total_s": total_s, "ttft_s": ttft_s, "baseline_s": baseline}
     return Rating(sample.key, {"overall": overall, **found}, {**parts, **extra, **times}, problem.dimensions)
+
+
+def _further(name: str, problem: Problem, sample: Sample) -> float | None:
+    """What another package's scorer says. Raises HostError where it fails, or says no score."""
+    try:
+        score = registry.get(name)(problem, sample)
+    except Exception as error:
+        raise HostError(f"scorer '{name}' fails on {problem.task_id}: {type(error).__name__}: {error}") from error
+    if score is not None and not (isinstance(score, int | float) and 0 <= score <= 100):
+        raise HostError(f"scorer '{name}' says {score!r} of {problem.task_id}: a number from 0 to 100, or None, is due")
+    return None if score is None else float(score)
 
 
 def _defines(problem: Problem, turn: Turn, solution: Solution) -> bool:

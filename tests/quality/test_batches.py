@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from core.errors import HostError
 from quality import scores, source
 from quality.source import MOST, read
 
@@ -83,10 +84,9 @@ def test_read_when_there_is_nothing_then_nothing_is_found():
 )
 def test_read_when_a_source_is_made_to_break_it_then_it_costs_its_own_figures_in_little_time(hostile):
     began = time.monotonic()
-    found, clean = read([{"s.py": hostile}, {"s.py": CLEAN}])
+    _, clean = read([{"s.py": hostile}, {"s.py": CLEAN}])
     assert time.monotonic() - began < 30
     assert (clean.lint, clean.idioms, clean.complexity, clean.documented) == (0, 0, 1, 1.0)
-    assert found.documented in (None, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("path", ["dist/a.py", "venv/a.py", "a.py/b.py", f"{'x' * 300}.py", "../../a.py"])
@@ -95,11 +95,10 @@ def test_read_when_a_path_is_unlucky_then_its_file_counts_as_any_other(path):
     assert reading.lint >= 4
 
 
-def test_read_when_ruff_fails_then_its_figures_are_unknown_and_the_others_stand(monkeypatch):
+def test_read_when_ruff_cannot_be_run_at_all_then_that_is_said_and_nobody_is_rated_without_it(monkeypatch):
     def fail(*_, **__):
-        raise subprocess.TimeoutExpired("ruff", 1)
+        raise subprocess.CalledProcessError(1, "ruff")
 
     monkeypatch.setattr(source.subprocess, "run", fail)
-    [reading] = read([{"solution.py": CLEAN}])
-    assert (reading.lint, reading.idioms, reading.complexity, reading.documented) == (None, None, 1, 1.0)
-    assert reading.readable
+    with pytest.raises(HostError, match="ruff cannot be run: pip install ruff"):
+        read([{"solution.py": CLEAN}])

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from core.errors import HostError
 from core.types import Check
 from quality import typechecker
 from quality.checks import UNREADABLE, find
@@ -132,4 +133,16 @@ async def test_types_when_one_takes_too_long_then_it_fails_and_no_other_does(mon
         checker.close()
     assert found[1] == ""
     assert found[2] != ""
-    assert found[0] in (FAILED, "")
+
+
+async def test_types_when_mypy_cannot_be_run_then_that_is_said_and_no_source_passes(monkeypatch):
+    monkeypatch.setattr(typechecker, "MYPY", ("-P", "-m", "no_such_module_as_mypy"))
+    checker = TypeChecker()
+    try:
+        for _ in range(2):  # what waited still waits
+            with pytest.raises(HostError, match=r"mypy cannot be run: .*No module named no_such_module_as_mypy"):
+                await checker.check("x: int = 1\n")
+        monkeypatch.undo()
+        assert await checker.check("x: int = 1\n") == ""
+    finally:
+        checker.close()

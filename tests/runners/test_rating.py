@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from core.errors import HostError
 from core.types import Problem, RunSpec, SamplingParams, Suite
+from runners import rating
 from runners.plan import chosen
 from tests.loopback import OpenAIServer
 from tests.runners.test_gate import DOUBLE
@@ -146,6 +148,13 @@ def test_run_when_a_package_adds_a_scorer_then_its_component_is_shown_and_counts
     easy, medium = (result["ratings"] for result in document["results"])
     assert (easy["brevity"], easy["overall"]) == (25, 62.5)
     assert (medium["brevity"], medium["overall"]) == (None, 100)
+
+
+@pytest.mark.parametrize(("score", "words"), [(lambda *_: 1 / 0, "ZeroDivisionError"), (lambda *_: 101, "says 101")])
+def test_further_when_a_scorer_fails_or_says_no_score_then_it_is_named(monkeypatch, score, words):
+    monkeypatch.setattr(rating.registry, "get", lambda _: score)
+    with pytest.raises(HostError, match=f"scorer 'brevity' .*{words}"):
+        rating._further("brevity", Problem("easy/a", (), "f"), None)
 
 
 # ── which problems ───────────────────────────────────────────────────────────────────────────────────────────────────
